@@ -1,0 +1,172 @@
+"""The demo's documents: the Python Language Reference that every CPython carries, or a folder of your own."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from langroute.testing.standins import Bm25
+
+MAX_FILE_BYTES = 2_000_000
+MAX_FOLDER_BYTES = 8_000_000
+"""More than this takes a pure-Python index longer than a demo should take."""
+
+_PASSAGE_CHARS = 1_000
+_LONGEST_PASSAGE_CHARS = 1_500
+_RELEVANT_SHARE = 0.6
+"""Share of the best passage's score below which a passage is not worth reading."""
+
+_UNDERLINE = re.compile(r"[=*~^\"-]{3,}")
+_MARKDOWN_HEADING = re.compile(r"#{1,6}\s+(.+)")
+_FOOTNOTE = re.compile(r"\s*\[\d{1,2}\](?=\W|$)")
+_EMPHASIS = re.compile(r"\*(\w[^*\n]*?\w|\w)\*")
+_DOCUMENT_TAG = re.compile(r"<(?=/?(?:document|doc|source|passage)\b)", re.IGNORECASE)
+
+
+class CorpusError(Exception):
+    """There is nothing to read; the message says what was looked at and what to do."""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A piece of a document that fits into a prompt."""
+
+    id: str
+    """The document's name and the passage's number in it: `try:3`."""
+    title: str
+    text: str
+
+
+class Library:
+    """Passages that can be searched."""
+
+    def __init__(self, name: str, passages: list[Passage], notes: list[str]) -> None:
+        self.name = name
+        self.passages = passages
+        self.notes = notes
+        """What was left out and why, one line each."""
+        self._index = Bm25([f"{passage.title} {passage.title}\n{passage.text}" for passage in passages])
+
+    def search(self, query: str, limit: int = 5) -> list[Passage]:
+        """Return the passages that speak most of a query, best first; [] where none does."""
+        scores = self._index.scores(query)
+        ranked = sorted(range(len(scores)), key=lambda at: -scores[at])[:limit]
+        worth = max(scores) * _RELEVANT_SHARE
+        return [self.passages[at] for at in ranked if scores[at] > 0 and scores[at] >= worth]
+
+
+def reference() -> Library:
+    """Return the Python Language Reference as it ships with this interpreter: nothing is fetched.
+
+    Raises:
+        CorpusError: This Python came without it, as some slimmed-down packages do.
+    """
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:
+        raise CorpusError(
+            "This Python came without pydoc_data.topics, the manual that help() reads, which is the demo's corpus. "
+            "Give a folder of text files instead: DOCS=folder"
+        ) from None
+    seen: set[str] = set()
+    passages: list[Passage] = []
+    # Long topics repeat short ones: the short one keeps the text.
+    for name in sorted(topics, key=lambda name: (len(topics[name]), name)):
+        text = _EMPHASIS.sub(r"\1", _FOOTNOTE.sub("", topics[name].partition("-[ Footnotes ]-")[0]).replace("**", ""))
+        passages += _passages(name, text, seen)
+    return Library("the Python Language Reference", passages, [])
+
+
+def folder(path: Path) -> Library:
+    """Return the `.txt` and `.md` files of a folder and its subfolders.
+
+    Files that are no UTF-8 text, cannot be read or are too large are left out, and named in the notes.
+
+    Raises:
+        CorpusError: The folder is missing, or holds nothing that can be read.
+    """
+    if not path.is_dir():
+        raise CorpusError(f"DOCS={path} is {'a file' if path.exists() else 'not there'}. Give a folder of .txt or .md files.")
+    notes: list[str] = []
+    passages: list[Passage] = []
+    left = MAX_FOLDER_BYTES
+    for file in sorted(file for file in path.rglob("*") if file.suffix.lower() in (".txt", ".md")):
+        name = file.relative_to(path).as_posix()
+        text, note = _read(file, left)
+        left -= len(text)
+        found = _passages(re.sub(r"[^\w./-]+", "_", name), text, set())
+        passages += found
+        if note or not found:
+            notes.append(f"{name} {note or 'holds no text'}: left out")
+    if not passages:
+        why = "; ".join(notes[:5]) if notes else "it holds no .txt or .md file"
+        raise CorpusError(f"There is nothing to read in DOCS={path}: {why}.")
+    return Library(str(path), passages, notes)
+
+
+def _read(file: Path, left_bytes: int) -> tuple[str, str]:
+    """Return a file's text, or "" and why not."""
+    try:
+        size = file.stat().st_size
+        if not file.is_file():
+            return "", "is no ordinary file"
+        if size > MAX_FILE_BYTES:
+            return "", f"is {size / 1e6:.1f} MB, more than {MAX_FILE_BYTES / 1e6:.0f} MB"
+        if size > left_bytes:
+            return "", f"comes after {MAX_FOLDER_BYTES / 1e6:.0f} MB were read"
+        raw = file.read_bytes()
+        if b"\0" in raw:
+            return "", "is no text"
+        return raw.decode("utf-8-sig"), ""
+    except UnicodeDecodeError:
+        return "", "is not UTF-8 text"
+    except OSError as error:
+        return "", f"cannot be read ({error.strerror})"
+
+
+def _passages(name: str, text: str, seen: set[str]) -> list[Passage]:
+    """Return a document in passages that keep to its headings; paragraphs in `seen` are left out, others added."""
+    texts: list[tuple[str, str]] = []
+    for title, paragraph in _paragraphs(_DOCUMENT_TAG.sub("‹", text)):
+        if paragraph in seen:
+            continue
+        seen.add(paragraph)
+        last_title, last = texts[-1] if texts else ("", "")
+        if title == last_title and len(last) < _PASSAGE_CHARS and len(last) + len(paragraph) < _LONGEST_PASSAGE_CHARS:
+            texts[-1] = (title, f"{last}\n\n{paragraph}")
+        else:
+            texts.append((title, paragraph))
+    return [Passage(f"{name}:{number}", title, body) for number, (title, body) in enumerate(texts, 1)]
+
+
+def _paragraphs(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each paragraph, unwrapped, with the heading it stands under."""
+    title = ""
+    for block in re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n").expandtabs(4)):
+        lines = [line for line in block.split("\n") if line.strip()]
+        if len(lines) > 1 and _UNDERLINE.fullmatch(lines[1].strip()):
+            title, lines = lines[0].strip(), lines[2:]
+        elif lines and (heading := _MARKDOWN_HEADING.match(lines[0])):
+            title, lines = heading.group(1).strip(), lines[1:]
+        if lines:
+            yield from ((title, piece) for piece in _cut(_unwrapped(lines)))
+
+
+def _unwrapped(lines: list[str]) -> str:
+    """Return a paragraph on one line; code, grammar and lists keep their lines."""
+    joined = " ".join(line.strip() for line in lines)
+    letters = sum(char.isalpha() or char == " " for char in joined)
+    if letters < 0.75 * len(joined) or "::=" in joined or re.search(r"[=(:]$", lines[0]):
+        return "\n".join(lines)
+    return re.sub(r"\s+(?=[*•-] )", "\n", joined)
+
+
+def _cut(paragraph: str) -> Iterator[str]:
+    """Yield a paragraph in pieces short enough for a passage, cut between words."""
+    while len(paragraph) > _LONGEST_PASSAGE_CHARS:
+        end = max(paragraph.rfind(". ", 0, _LONGEST_PASSAGE_CHARS), paragraph.rfind("\n", 0, _LONGEST_PASSAGE_CHARS)) + 1
+        end = end or paragraph.rfind(" ", 0, _LONGEST_PASSAGE_CHARS) + 1 or _LONGEST_PASSAGE_CHARS
+        yield paragraph[:end].strip()
+        paragraph = paragraph[end:].strip()
+    if paragraph:
+        yield paragraph

@@ -1,0 +1,109 @@
+"""A RAG pipeline as a LangGraph: plain nodes around one routed model; the node's name is the step.
+
+    rewrite -> retrieve -> extract -> plan -> synthesize
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+from corpus import Library, Passage
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import HumanMessage, SystemMessage
+from langgraph.graph import END, START, StateGraph
+from pydantic import BaseModel, Field
+
+_REWRITE = "Rewrite the question as a search query: its key terms, nothing else."
+_EXTRACT = (
+    "Extract the facts that answer the question. Give each fact with a quote, copied word for word from a document, "
+    "and the id of that document."
+)
+_PLAN = "Draft a numbered outline of an answer, one line a point; name the documents a point rests on as [id]."
+_SYNTHESIZE = (
+    "Answer the question from the documents alone, along the outline, in at most five sentences. "
+    "End each sentence with the id of its document in brackets: [id]."
+)
+_NOTHING = "The documents have nothing on this question."
+
+
+class Fact(BaseModel):
+    """One thing that a document says."""
+
+    claim: str = Field(description="what the document says, in one sentence")
+    quote: str = Field(description="the words that say it, copied exactly")
+    document: str = Field(description="id of the document")
+
+
+class Facts(BaseModel):
+    """What the documents say that answers the question."""
+
+    facts: list[Fact]
+
+
+class State(TypedDict, total=False):
+    """What the nodes hand on."""
+
+    question: str
+    query: str
+    passages: list[Passage]
+    facts: list[Fact]
+    outline: str
+    answer: str
+
+
+class Pipeline:
+    """The nodes. None of them knows a model, a tier or a price: the policy does."""
+
+    def __init__(self, model: BaseChatModel, library: Library) -> None:
+        self._model = model
+        self._library = library
+
+    def graph(self) -> Any:
+        """Return the compiled graph: give it `{"question": ...}`, read `answer`."""
+        builder = StateGraph(State)
+        for name in ("rewrite", "retrieve", "extract", "plan", "synthesize"):
+            builder.add_node(name, getattr(self, name))
+        builder.add_edge(START, "rewrite")
+        builder.add_edge("rewrite", "retrieve")
+        builder.add_conditional_edges("retrieve", _found_something, {True: "extract", False: END})
+        builder.add_edge("extract", "plan")
+        builder.add_edge("plan", "synthesize")
+        builder.add_edge("synthesize", END)
+        return builder.compile()
+
+    def rewrite(self, state: State) -> State:
+        """Turn the question into a search query."""
+        return {"query": self._ask(_REWRITE, f"Question: {state['question']}")}
+
+    def retrieve(self, state: State) -> State:
+        """Search the documents; no model is called."""
+        passages = self._library.search(state["query"])
+        return {"passages": passages} if passages else {"passages": [], "answer": _NOTHING}
+
+    def extract(self, state: State) -> State:
+        """Draw the facts out of the passages, each with its quotation."""
+        prompt = f"{_documents(state['passages'])}\n\nQuestion: {state['question']}"
+        found = self._model.with_structured_output(Facts).invoke([SystemMessage(_EXTRACT), HumanMessage(prompt)])
+        return {"facts": found.facts if isinstance(found, Facts) else []}
+
+    def plan(self, state: State) -> State:
+        """Outline the answer from the facts."""
+        facts = "\n".join(f"- {fact.claim} [{fact.document}]" for fact in state["facts"])
+        return {"outline": self._ask(_PLAN, f"Question: {state['question']}\n\nFacts:\n{facts}")}
+
+    def synthesize(self, state: State) -> State:
+        """Write the answer from the passages that facts were found in."""
+        cited = {fact.document for fact in state["facts"]}
+        passages = [passage for passage in state["passages"] if passage.id in cited] or state["passages"]
+        outline = f"Question: {state['question']}\n\nOutline:\n{state['outline']}"
+        return {"answer": self._ask(_SYNTHESIZE, f"{_documents(passages)}\n\n{outline}")}
+
+    def _ask(self, instruction: str, prompt: str) -> str:
+        return str(self._model.invoke([SystemMessage(instruction), HumanMessage(prompt)]).text)
+
+
+def _documents(passages: Sequence[Passage]) -> str:
+    return "\n\n".join(f'<document id="{p.id}">\n{p.title}\n\n{p.text}\n</document>' for p in passages)
+
+
+def _found_something(state: State) -> bool:
+    return bool(state["passages"])

@@ -1,0 +1,103 @@
+"""The main job, end to end: a RAG pipeline in which each step runs on the cheapest tier that clears its bar.
+
+Some replies are rejected and escalate, one provider is down and its tier falls back, and a table says why.
+Offline and without a key by default; see `--help`.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+QUESTIONS = (
+    "What does the pass statement do?",
+    "What happens when a return statement is executed in the try suite of a try statement with a finally clause?",
+    "When are decorators and default parameter values evaluated, and what does a with statement do with an exception?",
+)
+MAX_QUESTION_CHARS = 20_000
+_BAD_INPUT = 2
+_WIDTH_WITHOUT_TERMINAL = 160
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo and return its exit code: 0, 1 where a question got no answer, 2 for bad input."""
+    options = _options(argv)
+    from backend import backend
+    from corpus import CorpusError, folder, reference
+
+    from langroute import LangrouteError, PolicyError
+
+    _print_anything()
+    try:
+        questions = [_question(options.question)] if options.question.strip() else QUESTIONS
+        library = folder(Path(options.docs)) if options.docs else reference()
+        names = {tier: name for tier, name in (("small", options.small), ("large", options.large)) if name}
+        with backend(names) as models:
+            return _run(models, library, questions)
+    except (CorpusError, PolicyError, _BadQuestionError) as error:
+        print(f"rag_demo: {error}", file=sys.stderr)
+        return _BAD_INPUT
+    except LangrouteError as error:
+        print(f"rag_demo: {error}", file=sys.stderr)
+        return _NO_ANSWER
+
+
+class _BadQuestionError(Exception):
+    """A question that is not put to the pipeline."""
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="rag_demo.py",
+        description="A routed RAG pipeline over the Python Language Reference, or over a folder of your own.",
+        epilog="Without OPENAI_API_KEY, stand-in models answer and nothing leaves this machine. With it, the models "
+        "of langroute.yaml do; OPENAI_BASE_URL names another server, and --small and --large its models.",
+    )
+    env = os.environ.get
+    parser.add_argument("--question", default=env("Q", ""), help="ask this; - reads standard input (default: $Q)")
+    parser.add_argument("--docs", default=env("DOCS", ""), help="folder of .txt and .md files (default: $DOCS)")
+    parser.add_argument("--small", default=env("SMALL", ""), help="model of the small tier (default: $SMALL)")
+    parser.add_argument("--large", default=env("LARGE", ""), help="model of the large tier (default: $LARGE)")
+    return parser.parse_args(argv)
+
+
+def _question(given: str) -> str:
+    """Return the question as it can be asked.
+
+    Raises:
+        _BadQuestionError: It is empty, no text, or longer than any question.
+    """
+    if given == "-":
+        given = sys.stdin.buffer.read(4 * MAX_QUESTION_CHARS + 1).decode("utf-8", "surrogateescape")
+    question = given.strip()
+    if not question:
+        raise _BadQuestionError("The question is empty.")
+    if len(question) > MAX_QUESTION_CHARS:
+        raise _BadQuestionError(
+            f"The question has more than {MAX_QUESTION_CHARS:,} characters. Put long text into a folder: DOCS=folder"
+        )
+    if any("\ud800" <= char <= "\udfff" for char in question):
+        raise _BadQuestionError("The question is not UTF-8 text.")
+    return question
+
+
+def _run(models: "Backend", library: "Library", questions: Sequence[str]) -> int:
+    """Ask every question, show each answer and the steps that led to it, then the bill."""
+    from pipeline import Pipeline
+    from report import bill, steps_table
+    from rich.console import Console
+
+    from langroute import RoutedChatModel
+    from langroute.testing import capture_decisions
+
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)
+    console.print(models.notice, f"Documents: {len(library.passages)} passages of {library.name}.", *library.notes, sep="\n", markup=False, highlight=False)
+    graph = Pipeline(RoutedChatModel(policy=models.policy), library).graph()
+    everything: list[Decision] = []
+    failed = 0
+    for question in questions:
+        with capture_decisions() as decisions:
+            try:
+                answer = graph.invoke({"question": question})["answer"]
+            ...

@@ -1,0 +1,170 @@
+"""Finds what works but will surprise its author: rules that never match, tiers nobody uses, checks without effect."""
+
+from collections.abc import Iterable, Iterator
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from langroute.checking import STEPS, bindings
+from langroute.errors import PolicyProblem
+from langroute.problems import NOTHING, Loc, problem
+
+if TYPE_CHECKING:
+    from langroute.policy import ModelSpec, Policy, RulePolicy, StepPolicy, When
+
+__all__ = ["warnings"]
+
+_LISTS = ("step", "keywords", "patterns", "tools", "language", "intent")
+
+
+def warnings(policy: "Policy", *, today: date | None = None) -> tuple[PolicyProblem, ...]:
+    """Return what a person should look at, although the policy can be used.
+
+    Args:
+        policy: A checked policy.
+        today: The day against which review dates are read; the machine's own day where it is None.
+    """
+    return (
+        *_rules(policy),
+        *_names(policy),
+        *_budget(policy),
+        *(
+            found
+            for loc, step in bindings(policy)
+            for found in _step(policy, loc, step, today or date.today())
+        ),  # noqa: DTZ011 - a review date has no zone
+    )
+
+
+def _rules(policy: "Policy") -> Iterator[PolicyProblem]:
+    for index, rule in enumerate(policy.rules):
+        earlier = next((i for i in range(index) if _implies(rule.when, policy.rules[i].when)), None)
+        if earlier is not None:
+            message = f"can never match: rule {_title(policy.rules[earlier], earlier)} takes everything that it would"
+            yield problem(("rules", index), rule.name or NOTHING, message, "Move it up, or remove it.")
+        yield from _without_effect(policy, index, rule)
+
+
+def _implies(when: "When", earlier: "When") -> bool:
+    """Whether every request for which `when` holds is one for which `earlier` holds."""
+    for key in _LISTS:
+        mine, theirs = getattr(when, key), getattr(earlier, key)
+        if theirs is not None and (mine is None or not _folded(mine) <= _folded(theirs)):
+            return False
+    for unit in ("tokens", "documents"):
+        for limit, sign in ((f"min_{unit}", 1), (f"max_{unit}", -1)):
+            mine, theirs = getattr(when, limit), getattr(earlier, limit)
+            if theirs is not None and (mine is None or sign * mine < sign * theirs):
+                return False
+    wanted = when.metadata or {}
+    return all(
+        key in wanted and all(value in _values(allowed) for value in _values(wanted[key]))
+        for key, allowed in (earlier.metadata or {}).items()
+    )
+
+
+def _folded(names: Iterable[str]) -> set[str]:
+    return set(names)
+
+
+def _values(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _title(rule: "RulePolicy", index: int) -> str:
+    return f"`{rule.name}`" if rule.name else f"{index}"
+
+
+def _without_effect(policy: "Policy", index: int, rule: "RulePolicy") -> Iterator[PolicyProblem]:
+    """Yield where a rule starts no step anywhere else than it would start without the rule."""
+    rank = policy.tier_order.index
+    loc: Loc = ("rules", index, "start")
+    steps = (
+        [policy.step(name) for name in rule.when.step] if rule.when.step else [b for _, b in bindings(policy)]
+    )
+    if all(rank(rule.start) < rank(step.cascade[0]) for step in steps):
+        message = "below the first tier of every step the rule is for: they start higher anyway"
+        yield problem(loc, rule.start, message, "Name a tier of their cascades, or remove the rule.")
+    if all(rank(rule.start) > rank(step.cascade[-1]) for step in steps):
+        message = "above the last tier of every step the rule is for: a step never leaves its cascade"
+        yield problem(loc, rule.start, message, "Add the tier to their cascades, or start lower.")
+
+
+def _names(policy: "Policy") -> Iterator[PolicyProblem]:
+    steps = [step for _, step in bindings(policy)]
+    used = {tier for step in steps for tier in (*step.cascade, *_judges(step))} | {policy.classify.model}
+    for tier in policy.tiers:
+        if tier not in used:
+            yield problem(
+                ("tiers", tier), NOTHING, "no step uses this tier", "Add it to a cascade, or remove it."
+            )
+    for index, rule in enumerate(policy.rules):
+        for number, step in enumerate(rule.when.step or ()):
+            yield from _unbound(policy, ("rules", index, "when", "step", number), step)
+    for key in ("keywords", "examples"):
+        for step in getattr(policy.classify, key):
+            yield from _unbound(policy, ("classify", key, step), step)
+    for level, demand in policy.stakes.levels.items():
+        if not any(
+            policy.tier_order.index(step.cascade[-1]) >= policy.tier_order.index(demand.tier)
+            for step in steps
+        ):
+            message = "no step's cascade reaches this tier, so that no step can meet the level"
+            yield problem(("stakes", level, "tier"), demand.tier, message, "Add the tier to a cascade.")
+
+
+def _unbound(policy: "Policy", loc: Loc, step: str) -> Iterator[PolicyProblem]:
+    if step in STEPS and step not in policy.steps:
+        yield problem(
+            loc, step, "`steps` does not bind this step: it takes the default", "Bind it in `steps`."
+        )
+
+
+def _budget(policy: "Policy") -> Iterator[PolicyProblem]:
+    limit = policy.budget.approve_above_usd
+    if limit is not None and all(len(step.cascade) == 1 for _, step in bindings(policy)):
+        message = "nobody is ever asked: every step has one tier, so that nothing escalates"
+        yield problem(("budget", "approve_above_usd"), limit, message, "Remove it, or give a step a cascade.")
+
+
+def _step(policy: "Policy", loc: Loc, step: "StepPolicy", today: date) -> Iterator[PolicyProblem]:
+    if step.reviewed is not None and step.reviewed > today:
+        yield problem(
+            (*loc, "reviewed"), step.reviewed.isoformat(), "a day in the future", "Correct the date."
+        )
+    if step.verify and len(step.cascade) == 1 and not step.repair and step.on_exhausted == "best":
+        message = "a rejection changes nothing: there is one tier, no repair, and the best reply there is is returned"
+        remedy = "Add a tier or `repair: 1`, or write `on_exhausted: raise`."
+        yield problem((*loc, "verify"), [v.name for v in step.verify], message, remedy)
+    labels = {spec.boundary for tier in policy.tiers.values() for spec in tier.models}
+    for index, label in enumerate(step.boundary or ()):
+        if label not in labels:
+            yield problem(
+                (*loc, "boundary", index), label, "no endpoint runs there", "Correct it, or remove it."
+            )
+    specs = [spec for tier in step.cascade for spec in policy.tiers[tier].models]
+    for index, verifier in enumerate(step.verify):
+        at = (*loc, "verify", index)
+        if verifier.name == "confidence":
+            yield from _no_logprobs(at, specs)
+        for tier in verifier.tiers():
+            if tier in step.cascade and len(policy.tiers[tier].models) == 1:
+                message = (
+                    f"cannot ask tier `{tier}` about its own replies: its one endpoint is the one under check"
+                )
+                yield problem(
+                    at, verifier.name, message, f"Give `{tier}` a second model, or name another tier."
+                )
+
+
+def _judges(step: "StepPolicy") -> list[str]:
+    return [tier for verifier in step.verify for tier in verifier.tiers()]
+
+
+def _no_logprobs(loc: Loc, specs: list["ModelSpec"]) -> Iterator[PolicyProblem]:
+    silent = [
+        spec.name for spec in specs if isinstance(spec.model, str) and not spec.settings.get("logprobs")
+    ]
+    if silent:
+        names = ", ".join(f"`{name}`" for name in silent)
+        message = f"reads log probabilities, and {names} will send none"
+        yield problem(loc, "confidence", message, "Add `settings: {logprobs: true}` to the models.")

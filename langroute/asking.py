@@ -1,0 +1,75 @@
+"""The one place where langroute calls a model on its own account: to judge, to compare, to classify."""
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import merge_configs
+
+from langroute.cost import Spend
+from langroute.effects import Io
+from langroute.endpoints import Endpoint
+from langroute.targets import BoundSchema, Target
+from langroute.verifiers.base import Opinion
+
+__all__ = ["UnreadableOpinion", "ask"]
+
+
+class UnreadableOpinion(ValueError):
+    """A model's answer that does not fit the schema it was asked for; it is paid for all the same."""
+
+    def __init__(self, message: str, *, spend: Spend) -> None:
+        super().__init__(message)
+        self.spend = spend
+        """What the answer cost."""
+
+
+def ask(
+    endpoint: Endpoint,
+    prompt: str | Sequence[Any],
+    *,
+    purpose: str,
+    schema: Any = None,
+    timeout_s: float | None = None,
+    config: RunnableConfig | None = None,
+) -> Generator[Any, Any, Opinion]:
+    """Return, as a flow, what a model answers, and what that cost.
+
+    Its tokens are kept out of a graph's `messages` stream, and its run says in its metadata what it was for.
+
+    Args:
+        endpoint: Whom to ask; the caller sees to the step's boundary.
+        prompt: Text or messages.
+        purpose: `classifier`, `judge`, `agreement` or `self_rated`: for the bill and the trace.
+        schema: What the answer is parsed into; without one it is text.
+        timeout_s: Seconds to wait at most; the endpoint's own limit when not given.
+        config: Config of the run that asks; without one the ambient config's callbacks are inherited.
+
+    Raises:
+        UnreadableOpinion: The answer does not fit the schema.
+        TimeoutError: The answer is late.
+    """
+    target = _target(endpoint, schema)
+    marked: RunnableConfig = {"tags": ["nostream"], "metadata": {"langroute_purpose": purpose}}
+    merged = merge_configs(target.config, config, marked)
+    answer = yield Io(
+        lambda: target.runnable.invoke(prompt, merged, **target.kwargs),
+        lambda: target.runnable.ainvoke(prompt, merged, **target.kwargs),
+        timeout_s or endpoint.timeout_s,
+    )
+    message: AIMessage = answer if schema is None else answer["raw"]
+    usage, cost_usd, _ = endpoint.cost_of(message)
+    spend = Spend(purpose, endpoint.name, usage, cost_usd)
+    if schema is None:
+        return Opinion(message, None, spend)
+    if answer["parsed"] is None:
+        found = answer["parsing_error"] or "no object in the answer"
+        raise UnreadableOpinion(f"{endpoint.name} gave no readable {purpose} answer: {found}", spend=spend)
+    return Opinion(message, answer["parsed"], spend)
+
+
+def _target(endpoint: Endpoint, schema: Any) -> Target:
+    if schema is None:
+        return Target(endpoint.model, endpoint.bound_kwargs, endpoint.bound_config)
+    return BoundSchema(schema).bind(endpoint, endpoint.model, endpoint)

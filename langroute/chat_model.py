@@ -1,0 +1,424 @@
+"""`RoutedChatModel`: a chat model that is whichever endpoint the policy chooses for the step at hand.
+
+Its public surface is transparent: the endpoint's own model makes the run, so that names, prices,
+caches, limits and token counts are the real ones. It makes no LLM run of its own.
+"""
+
+import asyncio
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, Literal, Self, cast
+
+from langchain_core.callbacks import Callbacks
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.language_models.chat_model_stream import AsyncChatModelStream, ChatModelStream
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult, LLMResult
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, ensure_config
+from langchain_core.runnables.config import merge_configs
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import Field, PrivateAttr
+from typing_extensions import override
+
+from langroute import drive
+from langroute.policy import Policy
+from langroute.request import Document, Request, as_documents
+from langroute.router import Router
+from langroute.steps import metadata_of
+from langroute.streams import CHUNKS, EVENTS, Shape
+from langroute.structured import RoutedStructure
+from langroute.targets import BoundSchema, BoundTools
+
+__all__ = ["RoutedChatModel"]
+
+_FORWARDED = ("cache", "disable_streaming", "output_version", "rate_limiter")
+"""Settings of a chat model that, set on the routed one, hold for every endpoint's model."""
+
+
+class RoutedChatModel(BaseChatModel):
+    """A chat model that routes each call by a policy; everything LangChain does with a chat model works.
+
+    Each reply says in `response_metadata["langroute"]` which step, tier and model answered and why:
+    see `langroute.cascade.Decision.as_dict`.
+
+    Args:
+        policy: A `Policy`, a path to a YAML, TOML or JSON file, or a mapping.
+        embeddings: LangChain `Embeddings`, for intents and example-based classification.
+        embeddings_boundary: Where those run, as the policy's boundaries are named.
+
+    Raises:
+        PolicyError: The policy cannot work; every problem is listed.
+        EndpointError: A client cannot be built: the message names the missing variable or package.
+
+    Example:
+        ```python
+        model = RoutedChatModel("langroute.yaml")
+        reply = model.for_step("extraction").invoke("Extract the date: due 3 May 2026.")
+        reply.response_metadata["langroute"]["tier"]
+        ```
+    """
+
+    policy: Policy = Field(exclude=True, repr=False)
+    step: str | None = None
+    """The step that every call is, as `for_step` said; None lets each call be recognised."""
+    documents: tuple[Document, ...] | None = Field(default=None, exclude=True, repr=False)
+    embeddings: Embeddings | None = Field(default=None, exclude=True, repr=False)
+    embeddings_boundary: str = "hosted"
+    _router: Router = PrivateAttr()
+
+    def __init__(self, policy: Policy | str | Path | Mapping[str, Any], **kwargs: Any) -> None:
+        unknown = sorted(kwargs.keys() - type(self).model_fields.keys())
+        if unknown:
+            warnings.warn(
+                f"RoutedChatModel ignores {', '.join(unknown)}: settings belong to the models in the policy",
+                stacklevel=2,
+            )
+        super().__init__(policy=Policy.load(policy), **kwargs)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Bind the policy to its endpoints and build their clients."""
+        super().model_post_init(context)
+        self._router = Router(
+            self.policy, embeddings=self.embeddings, embeddings_boundary=self.embeddings_boundary
+        )
+        self._router.connect()
+
+    @property
+    def router(self) -> Router:
+        """The router that this model and its copies share."""
+        return self._router
+
+    def for_step(self, step: str, *, documents: Sequence[Any] | None = None) -> Self:
+        """Return a copy whose calls are the named step; the copy shares everything else.
+
+        Args:
+            step: A step of the policy; one that the policy does not name gets its default binding.
+            documents: Sources that replies may cite: LangChain documents, strings, or mappings with
+                `id` and `text`. Without them the prompt's `<document id=…>` blocks count.
+        """
+        given = as_documents(documents) if documents is not None else None
+        return self.model_copy(update={"step": step, "documents": given})
+
+    # Calls -------------------------------------------------------------------------------------------
+
+    @override
+    def invoke(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        return drive.run(self.prepare(input, config, stop, **kwargs).flow()).reply.message
+
+    @override
+    async def ainvoke(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        routed = await drive.arun(self.prepare(input, config, stop, **kwargs).flow())
+        return routed.reply.message
+
+    @override
+    def stream(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[AIMessageChunk]:
+        yield from drive.stream(self.prepare(input, config, stop, **kwargs), CHUNKS)
+
+    @override
+    async def astream(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[AIMessageChunk]:
+        async with aclosing(drive.astream(self.prepare(input, config, stop, **kwargs), CHUNKS)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    @override
+    def stream_events(  # type: ignore[override]  # the base's overloads differ per version; this is their union
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        version: Literal["v1", "v2", "v3"] = "v2",
+        **kwargs: Any,
+    ) -> Any:
+        if version != "v3":
+            return super().stream_events(input, config, version=version, **kwargs)
+        events = drive.stream(self.prepare(input, config, shape=EVENTS, **kwargs), EVENTS)
+        shown = ChatModelStream()
+
+        def pump() -> bool:
+            try:
+                shown.dispatch(next(events))
+            except StopIteration:
+                return False
+            except BaseException as error:
+                shown.fail(error)
+                return False
+            return True
+
+        shown.bind_pump(pump)
+        return shown
+
+    @override
+    def astream_events(  # type: ignore[override]  # as stream_events
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        version: Literal["v1", "v2", "v3"] = "v2",
+        **kwargs: Any,
+    ) -> Any:
+        if version != "v3":
+            return super().astream_events(input, config, version=version, **kwargs)
+        return self._astream_v3(self.prepare(input, config, shape=EVENTS, **kwargs))
+
+    async def _astream_v3(self, cascade: drive.Cascade) -> AsyncChatModelStream:
+        shown = AsyncChatModelStream()
+
+        async def produce() -> None:
+            try:
+                async with aclosing(drive.astream(cascade, EVENTS)) as events:
+                    async for event in events:
+                        shown.dispatch(event)
+            except BaseException as error:
+                shown.fail(error)
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+
+        async def start() -> None:
+            if shown._producer_task is None:  # noqa: SLF001 - `aclose` of the host's stream looks for it here
+                shown._producer_task = asyncio.get_running_loop().create_task(produce())  # noqa: SLF001
+
+        shown.set_start(start)
+        return shown
+
+    @override
+    def generate(
+        self,
+        messages: list[list[BaseMessage]],
+        stop: list[str] | None = None,
+        callbacks: Callbacks = None,
+        *,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        run_name: str | None = None,
+        run_id: Any = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        config = _config(callbacks, tags, metadata, run_name, run_id)
+        replies = [self.invoke(conversation, config, stop=stop, **kwargs) for conversation in messages]
+        return LLMResult(generations=[[ChatGeneration(message=reply)] for reply in replies])
+
+    @override
+    async def agenerate(
+        self,
+        messages: list[list[BaseMessage]],
+        stop: list[str] | None = None,
+        callbacks: Callbacks = None,
+        *,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        run_name: str | None = None,
+        run_id: Any = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        config = _config(callbacks, tags, metadata, run_name, run_id)
+        calls = [self.ainvoke(conversation, config, stop=stop, **kwargs) for conversation in messages]
+        return LLMResult(
+            generations=[[ChatGeneration(message=reply)] for reply in await asyncio.gather(*calls)]
+        )
+
+    @override
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        config: RunnableConfig = {"callbacks": run_manager.handlers} if run_manager else {}
+        reply = self.invoke(messages, config, stop=stop, **kwargs)
+        return ChatResult(generations=[ChatGeneration(message=reply)])
+
+    def prepare(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        stop: list[str] | None = None,
+        shape: Shape = CHUNKS,
+        **kwargs: Any,
+    ) -> drive.Cascade:
+        """Return the cascade of one call, ready for one of the drivers in `langroute.drive`."""
+        request, config = self._request(input, config, stop, kwargs)
+        return drive.Cascade(self._router, request, config, shape)
+
+    def _request(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None,
+        stop: list[str] | None,
+        kwargs: dict[str, Any],
+    ) -> tuple[Request, RunnableConfig]:
+        config = ensure_config(config)
+        if self.callbacks or self.tags or self.metadata:
+            own: RunnableConfig = {
+                "tags": self.tags or [],
+                "metadata": self.metadata or {},
+                "callbacks": self.callbacks,
+            }
+            config = merge_configs(own, config)
+        metadata = metadata_of(config)
+        binding = kwargs.pop("langroute_binding", None)
+        if isinstance(binding, BoundTools):
+            kwargs.pop("tools", None)
+            if kwargs.get("tool_choice") == binding.kwargs.get("tool_choice"):
+                kwargs.pop("tool_choice", None)
+        if stop is not None:
+            kwargs["stop"] = stop
+        request = Request(
+            tuple(self._convert_input(input).to_messages()),
+            step=self.step or metadata.get("langroute_step"),
+            metadata=metadata,
+            tools=tuple(binding.tools if isinstance(binding, BoundTools) else kwargs.get("tools", ())),
+            schema=binding.schema if isinstance(binding, BoundSchema) else None,
+            given_documents=self.documents,
+            kwargs=kwargs,
+            binding=binding,
+            overrides={name: getattr(self, name) for name in _FORWARDED if name in self.model_fields_set},
+        )
+        return request, config
+
+    # Tools and schemas -------------------------------------------------------------------------------
+
+    @override
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | Any],
+        *,
+        tool_choice: str | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Return the model with tools bound; each endpoint gets them unconverted."""
+        if tool_choice is not None:
+            kwargs["tool_choice"] = tool_choice
+        binding = BoundTools(tuple(tools), kwargs)
+        shown = {"tools": [_openai_tool(tool) for tool in tools], **kwargs}
+        return self.bind(
+            **{k: shown[k] for k in ("tools", "tool_choice") if k in shown}, langroute_binding=binding
+        )
+
+    @override
+    def with_structured_output(
+        self, schema: Any, *, include_raw: bool = False, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Return a runnable that gives an object of `schema`; a reply without one is rejected.
+
+        Raises (when invoked):
+            AllAttemptsFailed: No endpoint gave an object, and `include_raw` is off.
+        """
+        return RoutedStructure(model=self, binding=BoundSchema(schema, kwargs, include_raw=include_raw))
+
+    # What the host reads of a model ------------------------------------------------------------------
+
+    @property
+    @override
+    def _llm_type(self) -> str:
+        return "langroute"
+
+    @property
+    @override
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"policy": self.policy.digest, "step": self.step, **self._primary._identifying_params}  # noqa: SLF001
+
+    @override
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        return self._primary._get_ls_params(stop=stop, **kwargs)  # noqa: SLF001 - the host's hook, delegated
+
+    @override
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        """Return what every endpoint can do: a capability that one lacks is none."""
+        return _intersection([endpoint.profile for endpoint in self._router.endpoints.by_name.values()])
+
+    @override
+    def get_token_ids(self, text: str) -> list[int]:
+        return self._primary.get_token_ids(text)
+
+    @override
+    def get_num_tokens(self, text: str) -> int:
+        return self._primary.get_num_tokens(text)
+
+    @override
+    def get_num_tokens_from_messages(
+        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        return self._primary.get_num_tokens_from_messages(messages, tools)
+
+    @property
+    def _primary(self) -> BaseChatModel:
+        """The model that stands for this one where the host wants a single name."""
+        return cast("BaseChatModel", self._router.primary(self.step).model)
+
+
+class RoutedBinding(RunnableBinding[LanguageModelInput, AIMessage]):
+    """A routed model with tools bound, that keeps them through `for_step`."""
+
+    def for_step(self, step: str, *, documents: Sequence[Any] | None = None) -> Self:
+        """Return a copy whose calls are the named step: see `RoutedChatModel.for_step`."""
+        model = cast("RoutedChatModel", self.bound).for_step(step, documents=documents)
+        return self.model_copy(update={"bound": model})
+
+
+def _config(callbacks: Callbacks, tags: Any, metadata: Any, run_name: Any, run_id: Any) -> RunnableConfig:
+    given = {
+        "callbacks": callbacks,
+        "tags": tags,
+        "metadata": metadata,
+        "run_name": run_name,
+        "run_id": run_id,
+    }
+    return cast("RunnableConfig", {key: value for key, value in given.items() if value is not None})
+
+
+def _openai_tool(tool: Any) -> dict[str, Any]:
+    """Return a tool as OpenAI writes it, a provider's built-in tool as it is."""
+    try:
+        return convert_to_openai_tool(tool)
+    except (ValueError, TypeError):
+        if isinstance(tool, Mapping):
+            return dict(tool)
+        raise
+
+
+def _intersection(profiles: Sequence[Mapping[str, Any] | None]) -> ModelProfile | None:
+    if not profiles or not all(profiles):
+        return None
+    known = [profile for profile in profiles if profile]
+    shared = set.intersection(*(set(profile) for profile in known))
+    merged: dict[str, Any] = {}
+    for key in sorted(shared):
+        values = [profile[key] for profile in known]
+        if all(isinstance(value, bool) for value in values):
+            merged[key] = all(values)
+        elif all(isinstance(value, int) for value in values):
+            merged[key] = min(values)
+    return cast("ModelProfile", merged)

@@ -1,0 +1,249 @@
+"""Finds what no schema can see: names that lead nowhere, cascades that go down, bindings that cannot hold.
+
+`check` runs whenever a policy is built. `spec_table` reads the policy as what it is, the routing spec.
+What works but surprises is `langroute.advice`'s part.
+"""
+
+import re
+import warnings as python_warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from langroute.errors import PolicyProblem
+from langroute.problems import NOTHING, Loc, closest, holds_secret, names_secret, problem
+
+if TYPE_CHECKING:
+    from langroute.policy import ModelSpec, Policy, StepPolicy
+
+__all__ = ["STEPS", "SpecRow", "bindings", "check", "spec_table"]
+
+STEPS = ("query_rewrite", "extraction", "planning", "tool_use", "synthesis")
+"""Steps that langroute tells by the shape of a call; a policy may name them without binding them."""
+
+
+def check(policy: "Policy") -> tuple[PolicyProblem, ...]:
+    """Return every reason why the policy cannot work; empty for one that can."""
+    return (
+        *_unknown_names(policy),
+        *_endpoints(policy),
+        *_rules(policy),
+        *(found for loc, step in bindings(policy) for found in _binding(policy, loc, step)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SpecRow:
+    """One step of the routing spec, as text for a person."""
+
+    step: str
+    cascade: str
+    """One tier a line, its endpoints after it, the first preferred."""
+    verifiers: str
+    repair: str
+    on_exhausted: str
+    boundary: str
+    why: str
+    reviewed: str
+
+
+def spec_table(policy: "Policy") -> tuple[SpecRow, ...]:
+    """Return the policy as a table: one row a step, the default last."""
+    return tuple(
+        SpecRow(
+            step=str(loc[-1]),
+            cascade="\n".join(
+                f"{tier}: {', '.join(str(spec.name) for spec in policy.tiers[tier].models)}"
+                for tier in step.cascade
+            ),
+            verifiers=", ".join(verifier.name for verifier in step.verify),
+            repair=str(step.repair),
+            on_exhausted=step.on_exhausted,
+            boundary=", ".join(step.boundary or ()) or "any",
+            why=step.why or "",
+            reviewed=step.reviewed.isoformat() if step.reviewed else "",
+        )
+        for loc, step in bindings(policy)
+    )
+
+
+def bindings(policy: "Policy") -> Iterator[tuple[Loc, "StepPolicy"]]:
+    """Yield every step's binding with its place in the policy, the default last."""
+    yield from ((("steps", name), step) for name, step in policy.steps.items())
+    yield ("default",), policy.default
+
+
+def _unknown_names(policy: "Policy") -> Iterator[PolicyProblem]:
+    known: dict[str, Iterable[str]] = {
+        "tier": policy.tiers,
+        "stakes level": policy.stakes.levels,
+        "step": dict.fromkeys((*policy.steps, *STEPS)),
+        "intent": policy.intents,
+    }
+    for kind, loc, name in _references(policy):
+        if name not in known[kind]:
+            remedy = closest(name, known[kind], "Add it, or use another.")
+            yield problem(loc, name, f"unknown {kind}", remedy)
+
+
+def _references(policy: "Policy") -> Iterator[tuple[str, Loc, str]]:
+    """Yield kind, place and name of everything that must be defined elsewhere in the policy."""
+    for loc, step in bindings(policy):
+        yield from _step_references(loc, step)
+    for index, rule in enumerate(policy.rules):
+        yield "tier", ("rules", index, "start"), rule.start
+        yield from _listed("step", ("rules", index, "when", "step"), rule.when.step)
+        yield from _listed("intent", ("rules", index, "when", "intent"), rule.when.intent)
+    for name, level in policy.stakes.levels.items():
+        yield "tier", ("stakes", name, "tier"), level.tier
+    for tool, level_name in policy.stakes.tools.items():
+        yield "stakes level", ("stakes", "tools", tool), level_name
+    if policy.classify.model is not None:
+        yield "tier", ("classify", "model"), policy.classify.model
+    for key in ("keywords", "examples"):
+        yield from (
+            ("step", ("classify", key, step_name), step_name) for step_name in getattr(policy.classify, key)
+        )
+
+
+def _step_references(loc: Loc, step: "StepPolicy") -> Iterator[tuple[str, Loc, str]]:
+    yield from _listed("tier", (*loc, "cascade"), step.cascade)
+    yield from (("tier", (*loc, "after_tool", tool), tier) for tool, tier in step.after_tool.items())
+    if step.on_tool_error is not None:
+        yield "tier", (*loc, "on_tool_error"), step.on_tool_error
+    if step.stakes is not None:
+        yield "stakes level", (*loc, "stakes"), step.stakes
+    for index, verifier in enumerate(step.verify):
+        yield from (("tier", (*loc, "verify", index), tier) for tier in verifier.tiers())
+
+
+def _listed(kind: str, loc: Loc, names: Iterable[str] | None) -> Iterator[tuple[str, Loc, str]]:
+    yield from ((kind, (*loc, index), name) for index, name in enumerate(names or ()))
+
+
+def _endpoints(policy: "Policy") -> Iterator[PolicyProblem]:
+    counts = Counter(spec.name for tier in policy.tiers.values() for spec in tier.models)
+    for name, tier in policy.tiers.items():
+        for index, spec in enumerate(tier.models):
+            loc = ("tiers", name, "models", index)
+            if counts[spec.name] > 1:
+                remedy = "Give each endpoint a name of its own, or none: equal models are then told apart."
+                yield problem((*loc, "name"), spec.name, "two endpoints have this name", remedy)
+            yield from _secrets((*loc, "settings"), spec.settings)
+
+
+def _secrets(loc: Loc, value: Any) -> Iterator[PolicyProblem]:
+    if isinstance(value, str) and holds_secret(value):
+        yield problem(loc, NOTHING, "looks like a secret", "Remove it: keys come from the environment.")
+    elif isinstance(value, list | tuple):
+        yield from (found for index, inner in enumerate(value) for found in _secrets((*loc, index), inner))
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            if names_secret(key):
+                remedy = "Remove it: keys come from the environment, as in `OPENAI_API_KEY`."
+                yield problem((*loc, key), inner, "a secret has no place in a policy", remedy)
+            else:
+                yield from _secrets((*loc, key), inner)
+
+
+def _rules(policy: "Policy") -> Iterator[PolicyProblem]:
+    for index, rule in enumerate(policy.rules):
+        loc, when = ("rules", index, "when"), rule.when
+        for number, pattern in enumerate(when.patterns or ()):
+            fault = _fault(pattern)
+            if fault:
+                yield problem(
+                    (*loc, "patterns", number), pattern, f"not a regular expression: {fault}", "Correct it."
+                )
+        for unit in ("tokens", "documents"):
+            least, most = getattr(when, f"min_{unit}"), getattr(when, f"max_{unit}")
+            if least is not None and most is not None and least > most:
+                message = f"greater than max_{unit}, which is {most}: the rule never matches"
+                yield problem((*loc, f"min_{unit}"), least, message, "Swap the two, or remove one.")
+
+
+def _fault(pattern: str) -> str:
+    """Return why a regular expression does not compile; "" where it does."""
+    with python_warnings.catch_warnings():
+        python_warnings.simplefilter("ignore")  # a doubtful set is no fault
+        try:
+            re.compile(pattern)
+        except (re.error, OverflowError, RecursionError) as error:
+            return str(error)
+    return ""
+
+
+def _binding(policy: "Policy", loc: Loc, step: "StepPolicy") -> Iterator[PolicyProblem]:
+    """Yield what keeps one step from working; names that are unknown are not reported again."""
+    ranks = {tier: rank for rank, tier in enumerate(policy.tiers)}
+    yield from _downward(ranks, loc, step)
+    yield from _broken_promises(policy, ranks, loc, step)
+    cascade = [tier for tier in step.cascade if tier in ranks]
+    yield from _forbidden(policy, cascade, loc, step)
+    yield from _too_slow(policy, cascade, loc, step)
+
+
+def _downward(ranks: Mapping[str, int], loc: Loc, step: "StepPolicy") -> Iterator[PolicyProblem]:
+    for index, (before, tier) in enumerate(zip(step.cascade, step.cascade[1:], strict=False), start=1):
+        if ranks.get(tier, len(ranks)) > ranks.get(before, -1):
+            continue
+        message = (
+            "the tier is repeated"
+            if tier == before
+            else f"goes down: `{tier}` is below `{before}` in `tiers`"
+        )
+        yield problem(
+            (*loc, "cascade", index), tier, message, "Order the cascade as `tiers` is, each tier once."
+        )
+
+
+def _broken_promises(
+    policy: "Policy", ranks: Mapping[str, int], loc: Loc, step: "StepPolicy"
+) -> Iterator[PolicyProblem]:
+    starts = [((*loc, "after_tool", tool), tier) for tool, tier in step.after_tool.items()]
+    if step.on_tool_error is not None:
+        starts.append(((*loc, "on_tool_error"), step.on_tool_error))
+    for at, tier in starts:
+        if tier in ranks and tier not in step.cascade:
+            remedy = f"Add `{tier}` to the cascade, or name one of its tiers."
+            yield problem(at, tier, "not in the step's cascade, and a step never leaves its cascade", remedy)
+    level = policy.stakes.levels.get(step.stakes or "")
+    if level is not None and ranks.get(level.tier, -1) > max(
+        ranks.get(tier, len(ranks)) for tier in step.cascade
+    ):
+        message = f"demands tier `{level.tier}`, which is above the step's cascade"
+        yield problem(
+            (*loc, "stakes"), step.stakes, message, f"Add `{level.tier}` to the cascade, or lower the stakes."
+        )
+
+
+def _forbidden(policy: "Policy", cascade: list[str], loc: Loc, step: "StepPolicy") -> Iterator[PolicyProblem]:
+    """Yield every tier of the step, or of its judges, whose endpoints are all outside the step's boundary."""
+    if step.boundary is None:
+        return
+    needed = [(tier, "of the cascade") for tier in cascade]
+    needed += [
+        (tier, f"that `{v.name}` asks") for v in step.verify for tier in v.tiers() if tier in policy.tiers
+    ]
+    for tier, purpose in dict.fromkeys(needed):
+        found = {spec.boundary for spec in policy.tiers[tier].models}
+        if not found.intersection(step.boundary):
+            message = f"leaves tier `{tier}` {purpose} without endpoints: all of them are {_words(found)}"
+            remedy = f"Allow {_words(found)}, or take `{tier}` out."
+            yield problem((*loc, "boundary"), list(step.boundary), message, remedy)
+
+
+def _too_slow(policy: "Policy", cascade: list[str], loc: Loc, step: "StepPolicy") -> Iterator[PolicyProblem]:
+    specs: list[ModelSpec] = [spec for tier in cascade for spec in policy.tiers[tier].models]
+    times = [spec.expected_s for spec in specs if spec.expected_s is not None]
+    limit = step.latency_budget_s
+    if limit is not None and specs and len(times) == len(specs) and min(times) > limit:
+        message = f"no endpoint of the step is that fast: the fastest is expected to take {min(times):g} s"
+        yield problem(
+            (*loc, "latency_budget_s"), limit, message, "Allow more time, or bind the step to a faster tier."
+        )
+
+
+def _words(labels: Iterable[str]) -> str:
+    return ", ".join(f"`{label}`" for label in sorted(labels))

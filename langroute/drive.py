@@ -1,0 +1,363 @@
+"""The cascade as one flow, and the four drivers that perform it: run, arun, stream, astream.
+
+`Cascade.flow` asks `next_move` what to do, makes the call, has the reply judged, and asks again. It
+never waits itself: it yields effects, so that sync and async, whole and streamed, are one decision.
+"""
+
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, closing
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
+
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import merge_configs
+
+from langroute.cascade import (
+    Accept,
+    Ask,
+    Attempt,
+    Call,
+    Decision,
+    Outcome,
+    Plan,
+    StepAnswer,
+    Stop,
+    Verdict,
+    next_move,
+)
+from langroute.effects import Flow, arun, run
+from langroute.errors import (
+    AllAttemptsFailed,
+    ApprovalRequired,
+    LangrouteError,
+    NoEndpointAvailable,
+    PartialStream,
+    RejectedReply,
+)
+from langroute.failures import charged, classify
+from langroute.judging import Judge, repair_messages
+from langroute.observe import notify
+from langroute.replies import Reply, finished, read_reply
+from langroute.request import Request
+from langroute.runs import Group, Recording, attempt_config, record, start_group
+from langroute.streams import CHUNKS, Commit, Gate, Shape
+from langroute.targets import Target, target
+
+if TYPE_CHECKING:
+    from langroute.router import Router
+
+__all__ = ["Cascade", "ModelCall", "Routed", "arun", "astream", "run", "stream"]
+
+
+@dataclass(slots=True)
+class ModelCall:
+    """The effect of making one attempt's call; the stream drivers show what its gate releases."""
+
+    target: Target
+    messages: Sequence[BaseMessage]
+    config: RunnableConfig
+    commit: Commit
+    gate: Gate
+    recordings: tuple[Recording, ...] = ()
+    clock: Callable[[], float] = time.perf_counter
+    started_s: float = 0.0
+    first_token_s: float | None = None
+    """Seconds to the first content of a streamed reply."""
+    items: list[Any] = field(default_factory=list)
+    """What a streamed reply has given so far."""
+
+    def perform(self) -> Any:
+        """Make the call and wait for the whole reply."""
+        return self.target.runnable.invoke(list(self.messages), self.config, **self.target.kwargs)
+
+    async def aperform(self) -> Any:
+        """Make the call and await the whole reply."""
+        return await self.target.runnable.ainvoke(list(self.messages), self.config, **self.target.kwargs)
+
+    def take(self, item: Any, content: str | None) -> Sequence[Any]:
+        """Keep one item of a streamed reply, and return those that may be shown now."""
+        self.items.append(item)
+        if self.first_token_s is None and content is not None:
+            self.first_token_s = self.clock() - self.started_s
+        return self.gate.push(item)
+
+    @property
+    def shown(self) -> Gate | None:
+        """The gate through which part of the reply was shown; None while it can still be replaced."""
+        gates = (self.gate, *(recording.gate for recording in self.recordings))
+        return next((gate for gate in gates if gate.open), None)
+
+    def close(self) -> None:
+        """Show nothing more of this call: its attempt is over."""
+        self.gate.close()
+        for recording in self.recordings:
+            recording.gate.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """The end of a cascade: the reply to return, how it came about, and the call that gave it."""
+
+    reply: Reply
+    decision: Decision
+    call: ModelCall
+
+
+class Cascade:
+    """One request on its way through its plan; it lives as long as the call."""
+
+    def __init__(
+        self, router: "Router", request: Request, config: RunnableConfig, shape: Shape = CHUNKS
+    ) -> None:
+        self._router = router
+        self._request = request
+        self._config = config
+        self._shape = shape
+        self._call_id = uuid4().hex
+        self._group: Group | None = None
+        self._attempts: list[Attempt] = []
+        self._calls: list[ModelCall] = []
+        self._replies: list[Reply | None] = []
+        self._errors: list[Exception] = []
+
+    def flow(self) -> Flow[Routed]:
+        """Find the step, plan it, and follow `next_move` to the end.
+
+        Raises:
+            NoEndpointAvailable: Nothing of the step's plan may be called for this request.
+            ApprovalRequired: The policy wants a person's word before the next call.
+            AllAttemptsFailed: Every attempt failed or was rejected.
+            PartialStream: A provider died after part of its reply had been shown.
+            Exception: The provider's own error, where the request itself is at fault.
+        """
+        answer = yield from self._router.finder.find(self._request)
+        try:
+            plan = yield from self._router.planner.plan(self._request, answer)
+        except NoEndpointAvailable as error:
+            self._report(error, answer, Plan(answer.step, (), reasons=(str(error),)))
+            raise
+        if plan.may_repeat:
+            self._group = yield start_group(self._config, self._request.messages)
+        try:
+            routed = yield from self._follow(answer, plan)
+        except BaseException as error:
+            self._report(error, answer, plan)
+            if self._group is not None:
+                yield self._group.fail(error)
+            raise
+        notify(routed.decision)
+        if self._group is not None:
+            yield self._group.end(routed.reply.message)
+        return routed
+
+    def _follow(self, answer: StepAnswer, plan: Plan) -> Flow[Routed]:
+        """Do what `next_move` says until it accepts or stops."""
+        judge = Judge(self._router, self._request, plan)
+        while True:
+            match next_move(plan, self._attempts):
+                case Call() as move:
+                    yield from self._attempt(judge, plan, move)
+                case Accept(attempt=index, best=best):
+                    return self._accepted(self._decision(answer, plan, "best" if best else "accepted", index))
+                case Ask() as ask:
+                    raise ApprovalRequired(_question(plan, ask), ask)
+                case Stop(reason="stopped"):
+                    raise self._errors[-1]
+                case Stop(reason=reason):
+                    raise self._obituary(plan, reason)
+
+    def _attempt(self, judge: Judge, plan: Plan, move: Call) -> Flow[None]:
+        """Make one call, have its reply judged, and append the attempt that it became."""
+        call = self._open(judge, plan, move)
+        self._calls.append(call)
+        clock = self._router.clock
+        call.started_s = clock()
+        try:
+            reply = read_reply((yield call))
+        except BaseException as error:
+            self._not_answered(move, call, error, clock() - call.started_s)
+            return
+        facts = {"latency_s": clock() - call.started_s, "first_token_s": call.first_token_s}
+        facts |= self._bill(move, reply)
+        answered_s = clock()
+        try:
+            verdicts = yield from judge.verdicts(move, reply, call.config)
+        except BaseException:
+            self._append(move, "cancelled", reply, facts)
+            raise
+        if call.commit == "prefix" and call.shown:
+            verdicts = tuple(_too_late(verdict) for verdict in verdicts)
+        facts |= {"verdicts": verdicts, "judged_s": clock() - answered_s}
+        if all(verdict.accepted for verdict in verdicts):
+            self._append(move, "accepted", reply, facts)
+            return
+        call.close()
+        self._append(move, "rejected", reply, facts)
+        self._errors.append(RejectedReply(f"{move.endpoint}: {'; '.join(self._attempts[-1].findings)}"))
+
+    def _open(self, judge: Judge, plan: Plan, move: Call) -> ModelCall:
+        """Return the effect that makes the call, with its run, its stamp and its gates."""
+        endpoint = self._router.endpoints.by_name[move.endpoint]
+        number = len(self._attempts)
+        stamp = {
+            "langroute_step": plan.step,
+            "langroute_tier": move.tier,
+            "langroute_endpoint": move.endpoint,
+            "langroute_attempt": number,
+            "langroute_call_id": self._call_id,
+        }
+        chosen = target(endpoint, self._request)
+        config = attempt_config(self._config, self._group, number, stamp)
+        if chosen.config:
+            config = merge_configs(chosen.config, config)
+        commit = judge.commit_point(self._attempts)
+        config, recordings = record(config, commit, judge.passes_prefix)
+        messages: Sequence[BaseMessage] = self._request.messages
+        if move.why == "repair" and (rejected := self._replies[-1]) is not None:
+            messages = repair_messages(self._request, rejected, self._attempts[-1])
+        gate = Gate(commit, self._shape.content, self._shape.is_last, judge.passes_prefix)
+        return ModelCall(chosen, messages, config, commit, gate, recordings, self._router.clock)
+
+    def _bill(self, move: Call, reply: Reply) -> dict[str, Any]:
+        """Return model, usage and cost of a reply as the provider reports them."""
+        endpoint = self._router.endpoints.by_name[move.endpoint]
+        usage, cost_usd, basis = endpoint.cost_of(reply.message)
+        if "model" in self._request.kwargs:
+            cost_usd, basis = None, "unknown"  # the caller swapped the model that the price belongs to
+        model = reply.message.response_metadata.get("model_name")
+        return {
+            "model": model or endpoint.model_name,
+            "usage": usage,
+            "cost_usd": cost_usd,
+            "cost_basis": basis,
+        }
+
+    def _append(self, move: Call, outcome: Outcome, reply: Reply | None, facts: dict[str, Any]) -> None:
+        self._attempts.append(Attempt(move.tier, move.endpoint, move.why, outcome, **facts))
+        self._replies.append(reply)
+
+    def _not_answered(self, move: Call, call: ModelCall, error: BaseException, latency_s: float) -> None:
+        """Append a failed attempt, or a cancelled one and raise.
+
+        Once something was shown there is no going on: the caller gets the text so far.
+        """
+        call.close()
+        facts: dict[str, Any] = {"latency_s": latency_s}
+        failure = classify(error) if isinstance(error, Exception) else None
+        if failure is None:
+            self._append(move, "cancelled", None, facts)
+            raise error
+        if (gate := call.shown) is not None:
+            failure = replace(failure, kind="cut_stream", remedy="raise")
+            partial = PartialStream(f"{move.endpoint} broke off after part of its reply was shown", gate.text)
+            partial.__cause__, error = error, partial
+        facts |= {"failure": failure, "cost_usd": charged(failure.kind)}
+        self._append(move, "failed", None, facts)
+        self._errors.append(cast("Exception", error))
+
+    def _accepted(self, decision: Decision) -> Routed:
+        """Return the chosen reply, finished, and let graph streams show what they held of it."""
+        index = cast("int", decision.chosen)
+        call = self._calls[index]
+        given = cast("Reply", self._replies[index])
+        reply = finished(given, decision)
+        for recording in call.recordings:
+            recording.replay(given.message.id, reply.message.id)
+        return Routed(reply, decision, call)
+
+    def _decision(self, answer: StepAnswer, plan: Plan, outcome: Any, chosen: int | None = None) -> Decision:
+        return Decision(self._call_id, answer, plan, tuple(self._attempts), outcome, chosen, answer.spend)
+
+    def _report(self, error: BaseException, answer: StepAnswer, plan: Plan) -> None:
+        """Tell of a decision that gave no reply, and let langroute's own errors carry it."""
+        decision = self._decision(answer, plan, self._ending(error))
+        if isinstance(error, LangrouteError):
+            error.decision = decision
+        notify(decision)
+
+    def _ending(self, error: BaseException) -> str:
+        """Return the outcome of a decision that gave no reply."""
+        if isinstance(error, ApprovalRequired):
+            return "ask"
+        if isinstance(error, AllAttemptsFailed):
+            return (
+                "exhausted" if any(attempt.outcome == "rejected" for attempt in self._attempts) else "failed"
+            )
+        if isinstance(error, NoEndpointAvailable):
+            return "failed"
+        return "stopped" if self._attempts and self._attempts[-1].outcome == "failed" else "cancelled"
+
+    def _obituary(self, plan: Plan, reason: str) -> Exception:
+        """Return the error of a step that has no reply to give."""
+        how = "no reply was accepted" if reason == "exhausted" else "every call failed"
+        many = f"{len(self._attempts)} attempt{'s' if len(self._attempts) != 1 else ''}"
+        error: LangrouteError = AllAttemptsFailed(f"step {plan.step}: {how} in {many}", self._errors)
+        if (gate := self._calls[-1].shown) is not None:
+            partial = PartialStream(f"step {plan.step}: {how}, and the last one was shown already", gate.text)
+            partial.__cause__, error = error, partial
+        return error
+
+
+def stream(cascade: Cascade, shape: Shape) -> Iterator[Any]:
+    """Perform a cascade, showing what each attempt's gate releases; the last item holds the record."""
+    flow = cascade.flow()
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                if isinstance(effect, ModelCall):
+                    with closing(shape.open(effect)) as source:
+                        for item in source:
+                            yield from effect.take(item, shape.content(item))
+                    result = shape.assemble(effect.items)
+                else:
+                    result = effect.perform()
+            except BaseException as error:
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(result)
+    except StopIteration as stop:
+        routed: Routed = stop.value
+    yield from shape.ending(routed.call.gate.rest(), routed.reply.message)
+
+
+async def astream(cascade: Cascade, shape: Shape) -> AsyncGenerator[Any, None]:
+    """Perform a cascade in the running event loop; otherwise as `stream`."""
+    flow = cascade.flow()
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                if isinstance(effect, ModelCall):
+                    async with aclosing(shape.aopen(effect)) as source:
+                        async for item in source:
+                            for released in effect.take(item, shape.content(item)):
+                                yield released
+                    result = shape.assemble(effect.items)
+                else:
+                    result = await effect.aperform()
+            except BaseException as error:
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(result)
+    except StopIteration as stop:
+        routed: Routed = stop.value
+    for item in shape.ending(routed.call.gate.rest(), routed.reply.message):
+        yield item
+
+
+def _too_late(verdict: Verdict) -> Verdict:
+    """Return a rejection that came after the commit point as what it is: noted, and without effect."""
+    if verdict.accepted:
+        return verdict
+    return replace(verdict, accepted=True, reason=f"found when the reply was already shown: {verdict.reason}")
+
+
+def _question(plan: Plan, ask: Ask) -> str:
+    if ask.call is None:
+        return f"step {plan.step}: {ask.reason}; a person must decide, and this door cannot ask one"
+    cost = "an unknown amount" if ask.expected_usd is None else f"{ask.expected_usd:.4f} USD"
+    return f"step {plan.step}: {ask.reason} is expected to cost {cost}, above approve_above_usd"

@@ -1,0 +1,327 @@
+"""From policy to chat models: every model a policy names, what it can do, what it costs, where it runs."""
+
+import threading
+import warnings
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from itertools import count
+from types import MappingProxyType
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.runnables import RunnableBinding, RunnableConfig
+from langchain_core.runnables.config import merge_configs
+
+from langroute.building import address, build, placeholder, split
+from langroute.cost import CostBasis, Price, Usage
+from langroute.errors import EndpointError
+from langroute.policy import ModelSpec, Policy
+from langroute.prices import PolicyPrice, PriceSource, listed_prices
+from langroute.request import EMPTY, Request
+
+__all__ = ["Endpoint", "Endpoints"]
+
+_PROFILE_KEYS = MappingProxyType(
+    {
+        "tools": "tool_calling",
+        "structured_output": "structured_output",
+        "images": "image_inputs",
+        "audio": "audio_inputs",
+        "files": "pdf_inputs",
+    }
+)
+"""Our capability to LangChain's profile key."""
+
+_BLOCKS = MappingProxyType(
+    {
+        "image": "images",
+        "image_url": "images",
+        "input_image": "images",
+        "audio": "audio",
+        "input_audio": "audio",
+        "file": "files",
+        "input_file": "files",
+        "document": "files",
+    }
+)
+"""Type of a content block, LangChain's, OpenAI's or Anthropic's, to the capability it needs."""
+
+
+class Endpoint:
+    """One model at one provider, with its settings, price, limits and boundary.
+
+    Nothing is built when the endpoint is made: the chat model comes at its first use, from any thread.
+
+    Args:
+        spec: What the policy says about the model.
+        tier: Name of the tier it belongs to.
+        name: What the log calls it; without one the policy's name, else the model string.
+
+    Raises:
+        EndpointError: The object that stands for the model is no chat model.
+    """
+
+    bound_kwargs: Mapping[str, Any]
+    """Arguments bound to a model that was given as `model.bind(...)`; every call must pass them on."""
+    bound_config: RunnableConfig | None
+    """Config of a model that was given as `model.with_config(...)`; the call's own is merged over it."""
+
+    def __init__(self, spec: ModelSpec, tier: str, name: str | None = None) -> None:
+        self.spec = spec
+        self.tier = tier
+        self._given, self.bound_kwargs, self.bound_config = _unwrapped(spec.model)
+        self.name = name or _plain_name(spec, self._given, self.bound_kwargs)
+        self.boundary = spec.boundary
+        self.timeout_s = spec.timeout_s
+        self.expected_s = spec.expected_s
+        self._lock = threading.Lock()
+        self._model = self._given
+        if self._given is not None:
+            _warn_of_retries(self.name, self._given)
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.name!r}, tier={self.tier!r}, boundary={self.boundary!r})"
+
+    @property
+    def model(self) -> BaseChatModel:
+        """The chat model itself, built at first access, without what was bound to it.
+
+        Raises:
+            EndpointError: A key or a package is missing, or the settings do not fit the model.
+        """
+        if self._model is None:
+            with self._lock:
+                if self._model is None:
+                    self._model = build(self.name, str(self.spec.model), self.spec.settings, self.timeout_s)
+        return self._model
+
+    @cached_property
+    def provider(self) -> str:
+        """LangChain's name of the provider; "" where the model does not say."""
+        if self._given is None:
+            return split(str(self.spec.model))[0]
+        return str(_ls_params(self._given, self.bound_kwargs).get("ls_provider") or "")
+
+    @cached_property
+    def model_name(self) -> str:
+        """The provider's name of the model."""
+        if self._given is None:
+            return split(str(self.spec.model))[1]
+        return str(
+            _ls_params(self._given, self.bound_kwargs).get("ls_model_name") or type(self._given).__name__
+        )
+
+    @cached_property
+    def capabilities(self) -> Mapping[str, bool]:
+        """What is known of the model: the policy's word, else its profile; a missing key is unknown."""
+        can = {ours: bool(self._profile[key]) for ours, key in _PROFILE_KEYS.items() if key in self._profile}
+        return can | {str(ours): word for ours, word in self.spec.capabilities.items()}
+
+    @cached_property
+    def context_tokens(self) -> int | None:
+        """Context window in tokens: the policy's word, else the profile's; None where unknown."""
+        return self.spec.context_tokens or self._profile.get("max_input_tokens")
+
+    def lacks(self, request: Request) -> str | None:
+        """Return in one line why the model cannot serve `request`; None where nothing known is against it."""
+        can = self.capabilities
+        tools = can.get("tools", True)
+        if request.tools and not tools:
+            return f"{self.name} cannot call tools"
+        if request.schema is not None and not can.get("structured_output", True) and not tools:
+            return f"{self.name} can give no structured output"
+        if all(can.get(kind, True) for kind in ("images", "audio", "files")):
+            return None
+        missing = sorted(kind for kind in _kinds(request.messages) if not can.get(kind, True))
+        return f"{self.name} cannot read {' and '.join(missing)}" if missing else None
+
+    def too_small(self, request: Request, output_tokens: int) -> str | None:
+        """Return why the window is too small for `request` and a reply of `output_tokens`, else None."""
+        window = self.context_tokens
+        needed = request.estimated_tokens + output_tokens
+        if window is None or needed <= window:
+            return None
+        return f"{self.name} holds {window:,} tokens and the call needs about {needed:,}"
+
+    def price(self, input_tokens: int = 0) -> Price | None:
+        """Return the price now of a call with a prompt of `input_tokens`; None where it is unknown."""
+        source = self._prices
+        return None if source is None else source.at(input_tokens, datetime.now(UTC))
+
+    def expected_usd(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float | None:
+        """Return what a call is expected to cost in USD; None where the price is unknown.
+
+        Args:
+            input_tokens: Tokens of the whole prompt.
+            output_tokens: Tokens of the expected reply.
+            cached_tokens: How many of the prompt's tokens the provider's prompt cache is expected to hold.
+        """
+        price = self.price(input_tokens)
+        return None if price is None else price.cost_usd(Usage(input_tokens, output_tokens, cached_tokens))
+
+    def cost_of(self, message: AIMessage) -> tuple[Usage | None, float | None, CostBasis]:
+        """Return what a reply used, what it cost in USD, and how that is known.
+
+        A reply out of LangChain's own cache cost 0, whatever usage it carries. A reply without usage,
+        as many servers stream it, is unknown, never 0.
+        """
+        metadata = message.usage_metadata
+        if not metadata:
+            return None, None, "unknown"
+        usage = _usage(metadata)
+        # LangChain marks a hit of its own cache so; the token counts are those of the first answer.
+        if metadata.get("total_cost") == 0:
+            return usage, 0.0, "cached"
+        if not usage.input_tokens and not usage.output_tokens:
+            return None, None, "unknown"
+        price = self.price(usage.input_tokens)
+        if price is None or not self._prices_cover(metadata):
+            return usage, None, "unknown"
+        return usage, price.cost_usd(usage), "priced"
+
+    def _prices_cover(self, metadata: Mapping[str, Any]) -> bool:
+        return self._prices is not None and self._prices.covers(metadata.get("input_token_details") or EMPTY)
+
+    @cached_property
+    def _prices(self) -> PriceSource | None:
+        stated = self.spec.price
+        if stated is not None:
+            return PolicyPrice(Price(stated.input, stated.output, stated.cache_read, stated.cache_write))
+        if not self.provider:
+            return None
+        base_url = address(self._given, self.provider, self.spec.settings)
+        return listed_prices(self.provider, self.model_name, base_url)
+
+    @cached_property
+    def _profile(self) -> Mapping[str, Any]:
+        """LangChain's facts about the model; read without a key where possible, empty where not."""
+        try:
+            model = self._model or placeholder(str(self.spec.model)) or self.model
+        except EndpointError:
+            return EMPTY
+        return model.profile or EMPTY
+
+
+class Endpoints:
+    """Every endpoint of a policy, by name and by tier.
+
+    Args:
+        policy: A checked policy.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.by_name: dict[str, Endpoint] = {}
+        """Endpoints by name; a model used a second time is `openai:m#2`."""
+        tiers: dict[str, list[Endpoint]] = {name: [] for name in policy.tiers}
+        for tier, written in policy.tiers.items():
+            for spec in written.models:
+                endpoint = Endpoint(spec, tier)
+                endpoint.name = self._unique(endpoint.name)
+                self.by_name[endpoint.name] = endpoint
+                tiers[tier].append(endpoint)
+        self._tiers = {name: tuple(endpoints) for name, endpoints in tiers.items()}
+
+    def tier(self, name: str) -> tuple[Endpoint, ...]:
+        """Return the endpoints of a tier, the preferred first."""
+        return self._tiers[name]
+
+    def allowed(self, tier: str, boundary: Collection[str] | None) -> tuple[Endpoint, ...]:
+        """Return the endpoints of a tier that run inside one of the boundaries; None allows all."""
+        return tuple(e for e in self._tiers[tier] if boundary is None or e.boundary in boundary)
+
+    def connect(self) -> None:
+        """Build every client now, so that what is missing is known before the first call.
+
+        Raises:
+            EndpointError: Clients cannot be built; the message has a line for each of them.
+        """
+        problems = []
+        for endpoint in self.by_name.values():
+            try:
+                _ = endpoint.model
+            except EndpointError as error:
+                problems.append(str(error))
+        if problems:
+            raise EndpointError("\n".join(problems))
+
+    def _unique(self, name: str) -> str:
+        if name not in self.by_name:
+            return name
+        return next(new for n in count(2) if (new := f"{name}#{n}") not in self.by_name)
+
+
+def _unwrapped(model: Any) -> tuple[BaseChatModel | None, Mapping[str, Any], RunnableConfig | None]:
+    """Return the chat model inside a given one, and what was bound to it; binding tools would lose both."""
+    if isinstance(model, str):
+        return None, EMPTY, None
+    kwargs: dict[str, Any] = {}
+    config: RunnableConfig | None = None
+    inner: Any = model
+    while isinstance(inner, RunnableBinding):
+        kwargs = {**inner.kwargs, **kwargs}
+        made = [make(inner.config) for make in inner.config_factories]
+        if inner.config or made:
+            config = merge_configs(inner.config, *made, config)
+        inner = inner.bound
+    if not isinstance(inner, BaseChatModel):
+        raise EndpointError(
+            f"{type(inner).__name__} is no chat model: give a `provider:model` string, a chat model,"
+            " or a chat model with `.bind()` or `.with_config()`"
+        )
+    return inner, MappingProxyType(kwargs), config
+
+
+def _plain_name(spec: ModelSpec, given: BaseChatModel | None, bound: Mapping[str, Any]) -> str:
+    if spec.name:
+        return spec.name
+    if given is None:
+        return str(spec.model)
+    params = _ls_params(given, bound)
+    parts = (params.get("ls_provider"), params.get("ls_model_name"))
+    return ":".join(str(part) for part in parts if part) or type(given).__name__
+
+
+def _ls_params(model: BaseChatModel, bound: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the provider's and the model's name as the model gives them to traces."""
+    return model._get_ls_params(**bound)  # noqa: SLF001 - LangChain has no public form of it
+
+
+def _warn_of_retries(name: str, model: BaseChatModel) -> None:
+    """Warn of retries inside a given client: they multiply with the fallback chain and delay it."""
+    retries = getattr(model, "max_retries", 0)
+    if retries == 0:
+        return
+    count = "its SDK's default" if retries is None else str(retries)
+    warnings.warn(
+        f"endpoint {name}: the client retries by itself (max_retries: {count}), which delays every"
+        " fallback and multiplies the calls; build it with max_retries=0",
+        stacklevel=2,
+    )
+
+
+def _kinds(messages: Collection[BaseMessage]) -> set[str]:
+    """Return the capabilities that the messages' content blocks need beyond text."""
+    return {
+        _BLOCKS[block["type"]]
+        for message in messages
+        if not isinstance(message.content, str)
+        for block in message.content
+        if isinstance(block, dict) and block.get("type") in _BLOCKS
+    }
+
+
+def _usage(metadata: Mapping[str, Any]) -> Usage:
+    """Return LangChain's usage as ours; Anthropic's cache writes stand under their lifetimes."""
+    read = metadata.get("input_token_details") or EMPTY
+    written = read.get("cache_creation") or sum(
+        read.get(key) or 0 for key in ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
+    )
+    return Usage(
+        metadata.get("input_tokens") or 0,
+        metadata.get("output_tokens") or 0,
+        read.get("cache_read") or 0,
+        written,
+        (metadata.get("output_token_details") or EMPTY).get("reasoning") or 0,
+    )

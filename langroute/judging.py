@@ -1,0 +1,174 @@
+"""How a reply is judged: what every reply must pass, the step's verifiers, and what a repair is told."""
+
+import contextvars
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
+
+from langroute.asking import ask
+from langroute.cascade import Attempt, Call, Plan, Verdict
+from langroute.effects import Flow, within
+from langroute.errors import LangrouteError, NoEndpointAvailable
+from langroute.failures import classify
+from langroute.replies import Reply
+from langroute.request import Request, tool_name
+from langroute.runs import unheard
+from langroute.streams import Commit
+from langroute.verifiers.base import Case, Opinion, Verifier
+
+if TYPE_CHECKING:
+    from langroute.router import Router
+
+__all__ = ["Judge", "repair_messages"]
+
+
+class Judge:
+    """The checks of one request's replies."""
+
+    def __init__(self, router: "Router", request: Request, plan: Plan) -> None:
+        self._router = router
+        self._request = request
+        self._plan = plan
+        self._step = router.policy.step(plan.step)
+        self._verifiers = sorted(self._step.verify, key=lambda verifier: verifier.asks)
+        self._risky = _risky_tools(router, request)
+
+    def verdicts(self, move: Call, reply: Reply, config: RunnableConfig) -> Flow[tuple[Verdict, ...]]:
+        """Return the verdicts on one reply: all free checks, then those that ask a model, until one rejects.
+
+        A verifier that cannot check rejects: when in doubt, the capable tier. `config` is the
+        attempt's; whatever a verifier calls is heard by its tracers and by no graph's stream.
+        """
+        found = list(self._always(move, reply))
+        quiet = unheard(config)
+        asker = _Asker(self._router, self._step.boundary, move.endpoint, quiet)
+        context = contextvars.copy_context()
+        context.run(var_child_runnable_config.set, quiet)
+        for verifier in self._verifiers:
+            if verifier.asks and not all(verdict.accepted for verdict in found):
+                break
+            case = Case(
+                self._request,
+                reply.message,
+                move.tier,
+                move.endpoint,
+                asker,
+                reply.parsed,
+                reply.parsing_error,
+                tuple(found),
+            )
+            found.append((yield from within(context, _checked(verifier, case))))
+        return tuple(found)
+
+    def _always(self, move: Call, reply: Reply) -> Iterator[Verdict]:
+        """Yield the verdicts that no policy needs to ask for."""
+        if self._request.schema is not None:
+            yield _structured(reply, usable=self._request.binding.include_raw)
+        for call in reply.message.tool_calls:
+            demanded = self._risky.get(call["name"])
+            if demanded is not None and self._router.rank(move.tier) < self._router.rank(demanded):
+                reason = f"the tool {call['name']} may only be called by tier {demanded} or above"
+                yield Verdict("stakes", accepted=False, reason=reason, usable=False)
+
+    def commit_point(self, attempts: Sequence[Attempt]) -> Commit:
+        """Return from where the reply of `move` may be shown.
+
+        At once where nothing can reject it, or where a rejection could change nothing: the only call
+        there will be, whose reply is returned whatever the verdict.
+        """
+        verifiers = self._step.verify
+        if self._request.schema is not None or self._risky:
+            return "end"
+        if not verifiers or (
+            not attempts and not self._plan.may_repeat and self._plan.on_exhausted == "best"
+        ):
+            return "start"
+        return "prefix" if all(verifier.reads == "prefix" for verifier in verifiers) else "end"
+
+    def passes_prefix(self, text: str) -> bool:
+        """Whether the first words of a reply pass every check that can be made on them."""
+        case = Case(self._request, AIMessage(text), "", "", _nobody_to_ask)
+        try:
+            return all(verifier.check(case).accepted for verifier in self._verifiers)
+        except Exception:
+            return False  # the whole reply is judged then, and the failure becomes a verdict there
+
+
+@dataclass(frozen=True, slots=True)
+class _Asker:
+    """Puts a verifier's question to a model, inside the step's boundary."""
+
+    router: "Router"
+    boundary: tuple[str, ...] | None
+    endpoint: str
+    config: RunnableConfig
+
+    def __call__(
+        self, prompt: Any, *, purpose: Any, tier: str | None = None, schema: Any = None
+    ) -> Flow[Opinion]:
+        endpoints = self.router.endpoints
+        if tier is None:
+            chosen = endpoints.by_name[self.endpoint]
+        else:
+            allowed = [
+                e for e in endpoints.tier(tier) if self.boundary is None or e.boundary in self.boundary
+            ]
+            others = [e for e in allowed if e.name != self.endpoint]
+            if not others:
+                raise NoEndpointAvailable(
+                    f"{purpose}: tier {tier} has no endpoint beside {self.endpoint}"
+                    f" within boundary {', '.join(self.boundary or ('any',))}"
+                )
+            chosen = others[0]
+        return (yield from ask(chosen, prompt, purpose=purpose, schema=schema, config=self.config))
+
+
+def _nobody_to_ask(*_: Any, **__: Any) -> Flow[Opinion]:
+    raise NoEndpointAvailable("a check of a prefix asks no model")
+
+
+def _checked(verifier: Verifier, case: Case) -> Flow[Verdict]:
+    try:
+        return (yield from verifier.judge(case))
+    except Exception as error:
+        if classify(error) is None and not isinstance(error, LangrouteError):
+            raise
+        return Verdict(verifier.name, accepted=False, reason=f"could not be checked: {error}", unsure=True)
+
+
+def _structured(reply: Reply, *, usable: bool) -> Verdict:
+    """Judge whether the reply gave the object that the caller's schema asks for."""
+    if reply.parsing_error is None and reply.parsed is not None:
+        return Verdict("structured", accepted=True, reason="the reply parses under the schema")
+    reason = "the reply holds no object of the schema asked for"
+    if reply.parsing_error is not None:
+        reason = f"the reply does not parse: {_first_line(reply.parsing_error)}"
+    return Verdict("structured", accepted=False, reason=reason, usable=usable)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("For troubleshooting")[0].strip()[:500] or type(error).__name__
+
+
+def _risky_tools(router: "Router", request: Request) -> dict[str, str]:
+    """Return the bound tools that the policy's stakes name, each with the tier it demands."""
+    stakes = router.policy.stakes
+    if not stakes.tools:
+        return {}
+    bound = {tool_name(tool) for tool in request.tools}
+    return {tool: stakes.levels[level].tier for tool, level in stakes.tools.items() if tool in bound}
+
+
+def repair_messages(request: Request, reply: Reply, attempt: Attempt) -> tuple[BaseMessage, ...]:
+    """Return the conversation with the rejected reply and what was found, so that the model can mend it."""
+    findings = "\n".join(f"- {verdict.reason}" for verdict in attempt.verdicts if not verdict.accepted)
+    told = f"Your reply was not accepted:\n{findings}\nAnswer again and mend this. Give the whole answer."
+    answers = [
+        ToolMessage(f"not executed: {findings}", tool_call_id=call["id"] or "", status="error")
+        for call in reply.message.tool_calls
+    ]
+    return (*request.messages, reply.message, *answers, HumanMessage(told))

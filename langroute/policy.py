@@ -1,0 +1,407 @@
+"""What a person writes: tiers, steps, rules, stakes. Data, never code; `Policy.load` reads and checks it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from langchain_core.runnables import Runnable
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from langroute.checking import check
+from langroute.errors import PolicyError, PolicyProblem
+from langroute.loading import out_of_bounds, read
+from langroute.problems import from_validation, problem
+from langroute.shapes import (
+    Count,
+    Day,
+    Flag,
+    Model,
+    ModelString,
+    Name,
+    Names,
+    Positive,
+    Seconds,
+    Share,
+    SomeNames,
+    Text,
+    Usd,
+    Version,
+    Wanted,
+    listed,
+)
+from langroute.verifiers import VerifierSpec
+
+__all__ = [
+    "BudgetPolicy",
+    "ClassifyPolicy",
+    "DifficultyPolicy",
+    "ModelSpec",
+    "Policy",
+    "PriceSpec",
+    "RoutePolicy",
+    "RulePolicy",
+    "StakesLevel",
+    "StakesPolicy",
+    "StepPolicy",
+    "TierPolicy",
+    "When",
+    "policy_schema",
+]
+
+
+class _Written(BaseModel):
+    """Base of everything in a policy: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True
+    )
+
+
+class PriceSpec(_Written):
+    """A price that overrides the price list, in USD per million tokens."""
+
+    input: Usd
+    """Price of input tokens."""
+    output: Usd
+    """Price of output tokens, reasoning included."""
+    cache_read: Usd | None = None
+    """Without it, a cached token costs what an input token costs."""
+    cache_write: Usd | None = None
+    """Without it, a token written to the cache costs what an input token costs."""
+
+
+class ModelSpec(_Written):
+    """One endpoint: a model at a provider, with what the policy says about it."""
+
+    model: Model
+    """`provider:model` as LangChain writes it; from Python, a chat model may stand in its place."""
+    name: Name | None = None
+    """What the log calls it. None becomes the model string in a policy, `#2` and so on telling equals apart."""
+    settings: dict[str, Any] = Field(default_factory=dict, examples=[{"temperature": 0}])
+    """Arguments of the chat model: `base_url`, `temperature`, `reasoning_effort`; never a key."""
+    price: PriceSpec | None = None
+    """Overrides the price list."""
+    timeout_s: Seconds | None = None
+    """Seconds after which a call has failed."""
+    expected_s: Seconds | None = None
+    """Seconds a whole reply usually takes; weighed against a step's `latency_budget_s`."""
+    context_tokens: Positive | None = None
+    """Context window; overrides the model's own profile."""
+    capabilities: dict[Literal["tools", "structured_output", "images", "audio", "files"], Flag] = Field(
+        default_factory=dict
+    )
+    """What the model can do; overrides the model's own profile."""
+    boundary: Name = "hosted"
+    """Where it runs: `local`, `hosted` or a label of your own; a step may forbid some."""
+
+
+def _model_spec(value: Any) -> Any:
+    """Read a bare model string or chat model as a `ModelSpec` with nothing else said."""
+    return {"model": value} if isinstance(value, str | Runnable) else value
+
+
+_OneModel = Annotated[ModelSpec, BeforeValidator(_model_spec, json_schema_input_type=ModelString | ModelSpec)]
+_Models = Annotated[tuple[_OneModel, ...], Field(min_length=1, max_length=50)]
+
+
+class TierPolicy(_Written):
+    """A rung of capability: an ordered chain of endpoints, the first preferred, the rest its fallbacks."""
+
+    models: Annotated[_Models, BeforeValidator(listed, json_schema_input_type=_OneModel | _Models)]
+    """Endpoints, the first preferred; the next is called when a call fails."""
+
+
+def _tier(value: Any) -> Any:
+    """Read bare models as a tier that says nothing else."""
+    return {"models": value} if isinstance(value, str | list | tuple | Runnable) else value
+
+
+_Tier = Annotated[
+    TierPolicy, BeforeValidator(_tier, json_schema_input_type=ModelString | _Models | TierPolicy)
+]
+
+
+class DifficultyPolicy(_Written):
+    """Start above the first rung when the difficulty score of the request reaches `threshold`."""
+
+    threshold: Share
+    """Score in [0, 1] from which a request counts as difficult."""
+
+
+class RoutePolicy(_Written):
+    """Routing before there is a reply."""
+
+    difficulty: DifficultyPolicy | None = None
+    """Without it, every request starts at the first rung."""
+
+
+class StepPolicy(_Written):
+    """How one step is bound to its tiers."""
+
+    cascade: SomeNames = Field(examples=["large", ["small", "large"]])
+    """Tiers, cheapest first. One tier alone is plain routing: nothing is drafted, nothing escalates."""
+    verify: Annotated[
+        tuple[VerifierSpec, ...],
+        BeforeValidator(listed, json_schema_input_type=VerifierSpec | tuple[VerifierSpec, ...]),
+    ] = ()
+    """Checks of the reply, in order; the first that rejects ends the checking."""
+    repair: Annotated[Count, Field(le=3)] = 0
+    """How often a rejected endpoint is told what was found and called once more, per rung."""
+    on_exhausted: Literal["best", "raise", "ask"] = "best"
+    """What happens when every rung was tried: the best reply there is, an error, or a person's word."""
+    nodes: Names = Field(default=(), examples=["rewrite*"])
+    """Patterns (`*`, `?`) of LangGraph node names or node paths (`agent/model`) that are this step."""
+    route: RoutePolicy = RoutePolicy()
+    """Routing before there is a reply."""
+    latency_budget_s: Seconds | None = None
+    """Seconds the step may take: slower endpoints are passed over, late escalations do not start."""
+    boundary: SomeNames | None = None
+    """Boundaries that any call made for this step may cross; None allows all."""
+    after_tool: dict[Name, Name] = Field(default_factory=dict)
+    """Tool name to the tier that reads its result."""
+    on_tool_error: Name | None = None
+    """Tier to start at when the last tool call failed."""
+    stakes: Name | None = None
+    """Level of `stakes` that this step always has."""
+    expected_output_tokens: Positive = 500
+    """Tokens kept free in the context window for the reply, and priced in estimates."""
+    why: Text | None = None
+    """Why the step is bound as it is; printed by `langroute check --spec`."""
+    reviewed: Day | None = None
+    """When a person last looked at this binding."""
+
+
+class When(_Written):
+    """Conditions of a rule: all that are given must hold, any item of a list suffices."""
+
+    step: SomeNames | None = None
+    """Steps the rule is for."""
+    metadata: dict[Name, Wanted] | None = Field(default=None, examples=[{"user_tier": ["gold", "platinum"]}])
+    """Key to the value, or the list of values, that the config's metadata must have: tenant, risk."""
+    keywords: SomeNames | None = None
+    """Words or phrases, any case, in the head and tail (2,000 characters each) of the prompt."""
+    patterns: SomeNames | None = None
+    """Regular expressions, searched where keywords are."""
+    min_tokens: Count | None = None
+    """Fewest estimated input tokens."""
+    max_tokens: Count | None = None
+    """Most estimated input tokens."""
+    min_documents: Count | None = None
+    """Fewest documents in the prompt."""
+    max_documents: Count | None = None
+    """Most documents in the prompt."""
+    tools: SomeNames | None = None
+    """Names (patterns allowed) of tools that are bound."""
+    language: SomeNames | None = None
+    """Two-letter codes, see `langroute.verifiers.language`."""
+    intent: SomeNames | None = None
+    """Names in `intents`: the nearest of the examples decides, through the embeddings given from Python."""
+
+
+class RulePolicy(_Written):
+    """One routing rule; the first whose conditions hold says at which tier the step starts."""
+
+    name: Name | None = None
+    """What reasons and `langroute check` call it."""
+    when: When
+    """Conditions; `{}` always holds."""
+    start: Name
+    """Tier at which the step starts."""
+
+
+class StakesLevel(_Written):
+    """What a level of stakes demands."""
+
+    tier: Name
+    """Lowest tier that may answer."""
+
+
+def _stakes_schema(schema: dict[str, Any]) -> None:
+    """Describe the written form: every key but `tools` is a level."""
+    schema["additionalProperties"] = schema["properties"].pop("levels")["additionalProperties"]
+    schema["examples"] = [{"high": {"tier": "large"}, "tools": {"delete_file": "high"}}]
+
+
+class StakesPolicy(_Written):
+    """Levels of stakes, and the tools that carry one; in a file every key but `tools` is a level."""
+
+    model_config = ConfigDict(json_schema_extra=_stakes_schema)
+
+    levels: dict[Name, StakesLevel] = Field(default_factory=dict)
+    """Level to what it demands."""
+    tools: dict[Name, Name] = Field(default_factory=dict)
+    """Tool name to level: the tool is only ever called by the tier its level demands, or one above."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_written(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or "levels" in value:
+            return value
+        levels = {key: level for key, level in value.items() if key != "tools"}
+        return {"levels": levels, **{key: value[key] for key in value if key == "tools"}}
+
+    @model_serializer
+    def _as_written(self) -> dict[str, Any]:
+        return {**self.levels, "tools": self.tools}
+
+
+class ClassifyPolicy(_Written):
+    """How a step is told that nobody said, declared or showed; tried in this order."""
+
+    keywords: dict[Name, SomeNames] = Field(default_factory=dict)
+    """Step to words or phrases; the step with most hits wins, a tie is no answer."""
+    examples: dict[Name, SomeNames] = Field(default_factory=dict)
+    """Step to example prompts, compared through the embeddings given from Python."""
+    min_similarity: Share = 0.5
+    """Cosine similarity in [0, 1] that the nearest example must reach."""
+    model: Name | None = None
+    """Tier whose first endpoint is asked, with structured output."""
+    timeout_s: Annotated[Seconds, Field(le=60)] = 2.0
+    """Seconds the classifier has; after them the step goes to its safe tier."""
+
+
+class BudgetPolicy(_Written):
+    """Limits on money."""
+
+    approve_above_usd: Usd | None = None
+    """An escalation expected to cost more needs a person's approval."""
+
+
+def _top_tier_alone(written: dict[str, Any]) -> StepPolicy:
+    """Return the binding of the default where none is written: when in doubt, the capable tier."""
+    return StepPolicy(cascade=(list(written["tiers"])[-1],))
+
+
+class Policy(_Written):
+    """Everything that decides where a call goes. Read it from a file with `Policy.load`.
+
+    Raises:
+        PolicyError: Something is wrong; every problem is listed.
+
+    Example:
+        >>> policy = Policy(tiers={"small": "openai:gpt-5-nano", "large": "openai:gpt-5"})
+        >>> policy.step("anything").cascade
+        ('large',)
+    """
+
+    version: Version = 1
+    """Version of this format."""
+    tiers: dict[Name, _Tier] = Field(
+        min_length=1, max_length=50, examples=[{"small": "openai:gpt-5-nano", "large": ["openai:gpt-5"]}]
+    )
+    """Cheapest first: the order in the file is the order of the tiers."""
+    steps: dict[Name, StepPolicy] = Field(default_factory=dict, max_length=500)
+    """Step name to its binding."""
+    default: StepPolicy = Field(default_factory=_top_tier_alone)
+    """Binding of every step that `steps` does not name; the top tier alone where it is left out."""
+    rules: Annotated[tuple[RulePolicy, ...], Field(max_length=500)] = ()
+    """Where a step starts; the first rule whose conditions hold decides."""
+    intents: dict[Name, SomeNames] = Field(default_factory=dict)
+    """Intent name to example prompts."""
+    stakes: StakesPolicy = StakesPolicy()
+    """What levels of stakes demand, and which tools carry one."""
+    classify: ClassifyPolicy = ClassifyPolicy()
+    """How to tell a step that nobody said."""
+    budget: BudgetPolicy = BudgetPolicy()
+    """Limits on money."""
+    cache_margin: Annotated[Usd, Field(le=10)] = 0.1
+    """Share by which another endpoint must be cheaper before a conversation leaves its cached prefix."""
+
+    def __init__(self, /, **written: Any) -> None:
+        problems = out_of_bounds(written) or self._validated(written) or check(self)
+        if problems:
+            raise PolicyError(problems)
+
+    def _validated(self, written: dict[str, Any]) -> list[PolicyProblem]:
+        # pydantic's own error quotes values as they are, keys too: it is neither raised nor chained.
+        try:
+            super().__init__(**written)
+        except ValidationError as error:
+            return from_validation(error, written, policy_schema())
+        return []
+
+    @classmethod
+    def load(cls, source: "str | Path | Mapping[str, Any] | Policy") -> "Policy":
+        """Return the checked policy that a file or a mapping holds.
+
+        Args:
+            source: Path to a `.yaml`, `.yml`, `.toml` or `.json` file, a mapping of the same form, or a
+                policy, which is returned as it is.
+
+        Raises:
+            PolicyError: The file cannot be read, or the policy cannot work; every problem is listed.
+        """
+        if isinstance(source, Policy):
+            return source
+        if isinstance(source, Mapping):
+            return cls._built(source)
+        if not isinstance(source, str | Path):
+            remedy = "Pass a path, a mapping or a Policy."
+            raise PolicyError([problem((), source, "not something a policy can be read from", remedy)])
+        path = Path(source)
+        data = read(path)
+        try:
+            return cls._built(data)
+        except PolicyError as error:
+            raise PolicyError(error.problems, str(path)) from None
+
+    @classmethod
+    def _built(cls, written: Mapping[str, Any]) -> "Policy":
+        if all(isinstance(key, str) for key in written):
+            return cls(**written)
+        raise PolicyError(out_of_bounds(written))
+
+    @field_validator("tiers")
+    @classmethod
+    def _name_endpoints(cls, tiers: dict[str, TierPolicy]) -> dict[str, TierPolicy]:
+        """Give every endpoint a name: its model, and `#2` and so on where several are the same."""
+        used = {spec.name for tier in tiers.values() for spec in tier.models if spec.name is not None}
+        return {
+            name: tier.model_copy(update={"models": tuple(_with_name(spec, used) for spec in tier.models)})
+            for name, tier in tiers.items()
+        }
+
+    @property
+    def tier_order(self) -> tuple[str, ...]:
+        """The tiers' names, cheapest first."""
+        return tuple(self.tiers)
+
+    def step(self, name: str) -> StepPolicy:
+        """Return the binding of a step; the default where the policy does not name it."""
+        return self.steps.get(name, self.default)
+
+    @cached_property
+    def digest(self) -> str:
+        """Twelve hex digits that change with anything in the policy; chat models count by class and name."""
+        order = [list(self.tiers), list(self.steps)]  # order is meaning here, and sorted away below
+        canonical = json.dumps([order, self.model_dump(mode="json")], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def _with_name(spec: ModelSpec, used: set[str]) -> ModelSpec:
+    if spec.name is not None:
+        return spec
+    model = str(spec.model_dump(mode="json", include={"model"})["model"])
+    names = (model if number == 1 else f"{model}#{number}" for number in range(1, len(used) + 2))
+    name = next(name for name in names if name not in used)
+    used.add(name)
+    return spec.model_copy(update={"name": name})
+
+
+@cache
+def policy_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of what may be written; it cannot see unknown names."""
+    schema = Policy.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

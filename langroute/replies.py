@@ -1,0 +1,43 @@
+"""What a call gave, in one form, and the message that goes back to the caller with its record in it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+from uuid import uuid4
+
+from langchain_core.messages import AIMessage
+
+from langroute.cascade import Decision
+
+__all__ = ["Reply", "finished", "read_reply"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What one attempt's call gave: the message, and with a schema the parsed object or why there is none."""
+
+    message: AIMessage
+    parsed: Any = None
+    parsing_error: BaseException | None = None
+
+
+def read_reply(result: Any) -> Reply:
+    """Read a model's message or a structured chain's `{raw, parsed, parsing_error}`."""
+    if isinstance(result, Mapping):
+        return Reply(result["raw"], result.get("parsed"), result.get("parsing_error"))
+    return Reply(cast("AIMessage", result))
+
+
+def finished(reply: Reply, decision: Decision) -> Reply:
+    """Return the reply with the decision in `response_metadata["langroute"]`.
+
+    An answer from LangChain's cache keeps the id of the first time, with which it would replace the
+    earlier message in a thread; it gets a fresh one.
+    """
+    message = reply.message
+    update: dict[str, Any] = {
+        "response_metadata": {**message.response_metadata, "langroute": decision.as_dict()},
+    }
+    if decision.attempts[cast("int", decision.chosen)].cost_basis == "cached":
+        update["id"] = f"lc_run--{uuid4()}"
+    return replace(reply, message=message.model_copy(update=update))

@@ -1,0 +1,209 @@
+"""Before the first call: which rungs a step may climb for this request, where it starts, and why.
+
+The weighings come in a fixed order: what cannot be overruled (boundary, capability, context window, what
+is unavailable), stakes, rules, tools, the expected time, the difficulty score, then money with what the
+prompt cache is worth. Stakes are a floor. Every later weighing may only raise the start, never lower what
+an earlier one demanded; where the tier it wants has no endpoint left, the highest that has takes its place.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from langroute.cascade import Plan, StepAnswer
+from langroute.effects import Flow
+from langroute.errors import NoEndpointAvailable
+from langroute.policy import Policy, StepPolicy
+from langroute.request import Request
+from langroute.routing.difficulty import difficulty
+from langroute.routing.intent import Embedder
+from langroute.routing.limits import Candidates, in_time, reachable, within_boundary
+from langroute.routing.money import priced, stay_or_leave
+from langroute.routing.rules import Rules
+from langroute.routing.stakes import STAKES_KEY, demanded
+
+if TYPE_CHECKING:
+    from langroute.endpoints import Endpoint, Endpoints
+
+__all__ = ["Planner"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Binding:
+    """A step's binding with all that can be worked out before there is a request."""
+
+    step: StepPolicy
+    bound: str
+    """How the step is bound, for the reasons."""
+    cascade: tuple[Candidates, ...]
+    """The step's tiers with the endpoints inside its boundary."""
+    tiers: Mapping[str, Candidates]
+    """Every tier of the policy, likewise."""
+    outside: Mapping[str, tuple[str, ...]]
+    """Why endpoints of a tier are outside the step's boundary."""
+    blind: str | None
+    """Why no intent may be looked for in this step; None where one may."""
+
+
+class Planner:
+    """Makes the plan of a step for one request; holds what a policy's plans have in common, compiled once."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        endpoints: "Endpoints",
+        embedder: Embedder | None = None,
+        *,
+        unavailable: Callable[["Endpoint"], str | None] | None = None,
+    ) -> None:
+        """Compile a policy.
+
+        Args:
+            policy: The policy; its tiers, rules and stakes are read.
+            endpoints: Its endpoints by tier.
+            embedder: Embeddings for rules on intent; without it such rules are passed over.
+            unavailable: Says why an endpoint may not be called now, None where it may; without it all may.
+        """
+        self._policy = policy
+        self._ranks = {tier: rank for rank, tier in enumerate(policy.tiers)}
+        self._rules = Rules(policy, embedder)
+        self._unavailable = unavailable
+        tiers = {tier: Candidates(tier, rank, endpoints.tier(tier)) for tier, rank in self._ranks.items()}
+        self._bindings = {name: self._bind(name, step, tiers) for name, step in policy.steps.items()}
+        self._default = self._bind("default", policy.default, tiers)
+
+    def _bind(self, name: str, step: StepPolicy, tiers: Mapping[str, Candidates]) -> _Binding:
+        inside, outside = {}, {}
+        for tier, candidates in tiers.items():
+            inside[tier], reasons = within_boundary(candidates, step.boundary, name)
+            if reasons:
+                outside[tier] = reasons
+        bound = f"{name} is bound to {', then '.join(step.cascade)}"
+        cascade = tuple(inside[tier] for tier in step.cascade)
+        return _Binding(step, bound, cascade, inside, outside, self._rules.blind(name, step.boundary))
+
+    def plan(self, request: Request, answer: StepAnswer) -> Flow[Plan]:
+        """Return the plan of the step in `answer`; a flow, because a rule on intent may wait for embeddings.
+
+        Raises:
+            NoEndpointAvailable: Nothing of the step may be called; the message lists each endpoint and why.
+        """
+        binding = self._bindings.get(answer.step, self._default)
+        step = binding.step
+        reasons = [binding.bound]
+        tiers = self._reachable(binding, request, answer.step, reasons)
+        if answer.unsure:
+            reasons.append(f"unsure which step this is: starts at its safe tier, {tiers[-1].tier}")
+            tiers = tiers[-1:]
+        elif self._rules or step.after_tool or step.on_tool_error:
+            tiers = tiers[(yield from self._start(tiers, binding, request, answer.step, reasons)) :]
+        if step.latency_budget_s is not None:
+            tiers = in_time(tiers, step.latency_budget_s, reasons)
+        if step.route.difficulty is not None and len(tiers) > 1:
+            tiers = tiers[
+                self._hard_start(tiers, binding, request, step.route.difficulty.threshold, reasons) :
+            ]
+        if request.holder is not None:
+            tiers = stay_or_leave(
+                tiers, request, step.expected_output_tokens, self._policy.cache_margin, reasons
+            )
+        return Plan(
+            answer.step,
+            priced(tiers, request, step.expected_output_tokens),
+            step.repair,
+            step.on_exhausted,
+            step.latency_budget_s,
+            self._policy.budget.approve_above_usd,
+            tuple(reasons),
+        )
+
+    def _reachable(
+        self, binding: _Binding, request: Request, step: str, reasons: list[str]
+    ) -> list[Candidates]:
+        """Return the tiers that can take the request and that its stakes allow."""
+        tiers: Sequence[Candidates] = binding.cascade
+        if STAKES_KEY in request.metadata or binding.step.stakes is not None:
+            tiers = self._at_stake(binding, request, reasons)
+        if binding.outside:
+            reasons.extend(reason for tier in tiers for reason in binding.outside.get(tier.tier, ()))
+        left = reachable(tiers, request, binding.step.expected_output_tokens, self._unavailable, reasons)
+        if not left:
+            raise NoEndpointAvailable(f"no endpoint may be called for step {step}: {'; '.join(reasons)}")
+        return left
+
+    def _at_stake(self, binding: _Binding, request: Request, reasons: list[str]) -> Sequence[Candidates]:
+        demand = demanded(self._policy.stakes, self._ranks, binding.step, request)
+        if demand is None:
+            return binding.cascade
+        reasons.append(demand.reason)
+        high_enough = [tier for tier in binding.cascade if tier.rank >= self._ranks[demand.tier]]
+        if not high_enough:
+            reasons.append(f"the step's cascade ends below {demand.tier}, so {demand.tier} takes its place")
+        return high_enough or [binding.tiers[demand.tier]]
+
+    def _start(
+        self, tiers: Sequence[Candidates], binding: _Binding, request: Request, step: str, reasons: list[str]
+    ) -> Flow[int]:
+        """Return the rung to start at after rules and tools."""
+        start = 0
+        # With one tier an intent decides nothing, and embeddings take longer than all the rest.
+        blind = binding.blind or ("the step has one tier" if len(tiers) == 1 else None)
+        match = yield from self._rules.first_match(request, step, blind, reasons)
+        if match is not None:
+            start = self._raised(tiers, start, match.start or tiers[-1].tier, match.reason, reasons)
+        for tier, why in _after_tools(binding.step, request):
+            start = self._raised(tiers, start, tier, why, reasons)
+        return start
+
+    def _raised(
+        self, tiers: Sequence[Candidates], start: int, tier: str, why: str, reasons: list[str]
+    ) -> int:
+        """Return the rung to start at when `tier` is wanted: the first at or above it and `start`."""
+        rank = self._ranks[tier]
+        at = next((i for i, rung in enumerate(tiers) if rung.rank >= rank), None)
+        if at is None:
+            reasons.append(
+                f"{why}: wants {tier}, clamped to {tiers[-1].tier}, the highest tier there is for the step"
+            )
+            return len(tiers) - 1
+        if at > start or (at == start and tiers[at].tier == tier):
+            reasons.append(f"{why}: starts at {tiers[at].tier}")
+        else:
+            reasons.append(f"{why}: wants {tier}, below where the step starts, so it has no effect")
+        return max(at, start)
+
+    def _hard_start(
+        self,
+        tiers: Sequence[Candidates],
+        binding: _Binding,
+        request: Request,
+        threshold: float,
+        reasons: list[str],
+    ) -> int:
+        """Return the rung that the difficulty score asks for.
+
+        Of n rungs of the step's cascade (counted from 0), a score at or over the threshold starts at
+        `1 + floor((score - threshold) / (1 - threshold) * (n - 1))`, at most at the top: the range from the
+        threshold to 1 is shared out evenly among the rungs above the first.
+        """
+        judged = difficulty(request)
+        figures = f"difficulty {judged.score:.2f} ({judged.leading})"
+        if judged.score < threshold:
+            reasons.append(f"{figures} is below {threshold:g}: no higher start")
+            return 0
+        top = len(binding.cascade) - 1
+        share = (judged.score - threshold) / (1 - threshold) if threshold < 1 else 0.0
+        wanted = binding.cascade[min(1 + math.floor(share * top), top)]
+        return self._raised(tiers, 0, wanted.tier, f"{figures} reaches {threshold:g}", reasons)
+
+
+def _after_tools(step: StepPolicy, request: Request) -> list[tuple[str, str]]:
+    """Return the tiers that the results ending the conversation ask for, and why."""
+    wanted = []
+    for message, name in zip(request.last_tool_messages, request.last_tool_names, strict=True):
+        if message.status == "error" and step.on_tool_error is not None:
+            wanted.append((step.on_tool_error, f"the call of {name or 'a tool'} failed"))
+        if name in step.after_tool:
+            wanted.append((step.after_tool[name], f"reads the result of {name}"))
+    return wanted

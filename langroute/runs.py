@@ -1,0 +1,182 @@
+"""How the attempts of one decision stand in LangChain's run tree, and what a graph's stream shows of them.
+
+A plan that may make several calls gets one grouping chain run, so that every attempt is a child of
+it; a plan with one call gets none, because a run costs as much as half a call. Inside a LangGraph
+node the handler that streams messages is replaced, for one attempt, by a copy that passes its chunks
+through a gate: a rejected draft is dropped there and nobody sees it.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from langchain_core.callbacks import (
+    AsyncCallbackManager,
+    BaseCallbackHandler,
+    BaseCallbackManager,
+    CallbackManager,
+)
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
+from langchain_core.runnables import RunnableConfig
+
+from langroute.effects import Io
+from langroute.streams import CHUNKS, EVENTS, Commit, Gate
+
+__all__ = ["Group", "Recording", "attempt_config", "record", "start_group", "unheard"]
+
+_NAME = "langroute"
+
+
+class Group:
+    """The open chain run under which attempts stand."""
+
+    def __init__(self, run: Any) -> None:
+        self._run = run
+
+    def child(self, attempt: int) -> BaseCallbackManager:
+        """Return the callbacks for one attempt."""
+        manager: BaseCallbackManager = self._run.get_child(f"attempt:{attempt + 1}")
+        return manager
+
+    def end(self, reply: AIMessage) -> Io:
+        """Return the effect that ends the run with the accepted reply."""
+        return Io(lambda: self._run.on_chain_end(reply), lambda: self._run.on_chain_end(reply))
+
+    def fail(self, error: BaseException) -> Io:
+        """Return the effect that ends the run with an error."""
+        return Io(lambda: self._run.on_chain_error(error), lambda: self._run.on_chain_error(error))
+
+
+def start_group(config: RunnableConfig, messages: Sequence[BaseMessage]) -> Io:
+    """Return the effect that opens the grouping run; its result is a `Group`, None where nobody listens."""
+    inputs = {"messages": list(messages)}
+    name = config.get("run_name") or _NAME
+    run_id = config.get("run_id")
+
+    def start() -> Group | None:
+        manager = CallbackManager.configure(*_configuration(config))
+        if not manager.handlers:
+            return None
+        return Group(manager.on_chain_start({}, inputs, name=name, run_id=run_id))
+
+    async def astart() -> Group | None:
+        manager = AsyncCallbackManager.configure(*_configuration(config))
+        if not manager.handlers:
+            return None
+        return Group(await manager.on_chain_start({}, inputs, name=name, run_id=run_id))
+
+    return Io(start, astart)
+
+
+def _configuration(config: RunnableConfig) -> tuple[Any, ...]:
+    """Return the arguments of `CallbackManager.configure`, in its order."""
+    return config.get("callbacks"), None, False, config.get("tags"), None, config.get("metadata"), None
+
+
+def attempt_config(
+    config: RunnableConfig, group: Group | None, attempt: int, stamp: dict[str, Any]
+) -> RunnableConfig:
+    """Return the config of one attempt: the caller's, under the group, with a stamp in the metadata."""
+    own: RunnableConfig = {**config, "metadata": {**(config.get("metadata") or {}), **stamp}}
+    if group is not None:
+        own["callbacks"] = group.child(attempt)
+        own.pop("run_id", None)
+        own.pop("run_name", None)
+    elif attempt:
+        own.pop("run_id", None)  # a run id may be used once
+    return own
+
+
+class Recording:
+    """One graph stream handler, replaced for one attempt by a copy whose output passes a gate."""
+
+    def __init__(self, handler: Any, gate: Gate) -> None:
+        self.gate = gate
+        self.proxy = copy.copy(handler)
+        self.proxy.stream = self._take
+        self.proxy.metadata = {}
+        self.proxy.seen = set()
+        self._handler = handler
+        self._events_only = hasattr(handler, "_streamed_run_ids")
+        if self._events_only:
+            self.proxy._streamed_run_ids = set()  # noqa: SLF001 - the copy must not share its original's state
+
+    def _take(self, chunk: Any) -> None:
+        for released in self.gate.push(chunk):
+            self._show(released)
+
+    def replay(self, old_id: str | None, new_id: str | None) -> None:
+        """Show what is still held: the attempt's reply is the one that is returned, as message `new_id`."""
+        for namespace, mode, (payload, metadata) in self.gate.rest():
+            if isinstance(payload, BaseMessage) and payload.id == old_id != new_id:
+                payload = payload.model_copy(update={"id": new_id})  # noqa: PLW2901 - the cache repeats old ids
+            self._show((namespace, mode, (payload, metadata)))
+        self._handler.seen |= self.proxy.seen | ({new_id} - {None})
+
+    def _show(self, chunk: Any) -> None:
+        namespace, mode, (payload, metadata) = chunk
+        if self._events_only and isinstance(payload, AIMessageChunk):
+            # A graph's v3 stream passes over chunks: a node that streams would show nothing (langgraph 1.2).
+            payload = message_chunk_to_message(payload)
+        self._handler.stream((namespace, mode, (payload, metadata)))
+
+
+def unheard(config: RunnableConfig) -> RunnableConfig:
+    """Return the config without graph stream handlers: what a judge says is nobody's answer."""
+    return _with_handlers(config, lambda handlers: [h for h in handlers if not _streams_messages(type(h))])
+
+
+def record(
+    config: RunnableConfig, commit: Commit, passes: Callable[[str], bool]
+) -> tuple[RunnableConfig, tuple[Recording, ...]]:
+    """Return the config with every graph stream handler replaced by a recording one, and the recordings."""
+    found = {
+        id(handler): Recording(handler, Gate(commit, _payload_content, _payload_is_last, passes))
+        for handler in _handlers(config)
+        if _streams_messages(type(handler))
+    }
+    if not found:
+        return config, ()
+    recorded = _with_handlers(
+        config, lambda handlers: [found[id(h)].proxy if id(h) in found else h for h in handlers]
+    )
+    return recorded, tuple(found.values())
+
+
+def _handlers(config: RunnableConfig) -> Sequence[BaseCallbackHandler]:
+    callbacks = config.get("callbacks")
+    return callbacks.handlers if isinstance(callbacks, BaseCallbackManager) else callbacks or ()
+
+
+def _with_handlers(
+    config: RunnableConfig, change: Callable[[Sequence[BaseCallbackHandler]], list[BaseCallbackHandler]]
+) -> RunnableConfig:
+    callbacks = config.get("callbacks")
+    if not callbacks:
+        return config
+    if not isinstance(callbacks, BaseCallbackManager):
+        return {**config, "callbacks": change(callbacks)}
+    manager = callbacks.copy()
+    manager.handlers = change(callbacks.handlers)
+    manager.inheritable_handlers = change(callbacks.inheritable_handlers)
+    return {**config, "callbacks": manager}
+
+
+@lru_cache(maxsize=256)
+def _streams_messages(handler: type) -> bool:
+    """Whether a handler is LangGraph's `StreamMessagesHandler`, told by name: no import of langgraph."""
+    return any(
+        base.__name__ == "StreamMessagesHandler" and base.__module__.startswith("langgraph.")
+        for base in handler.__mro__
+    )
+
+
+def _payload_content(chunk: Any) -> str | None:
+    payload = chunk[2][0]
+    return CHUNKS.content(payload) if isinstance(payload, BaseMessage) else EVENTS.content(payload)
+
+
+def _payload_is_last(chunk: Any) -> bool:
+    payload = chunk[2][0]
+    return CHUNKS.is_last(payload) if isinstance(payload, BaseMessage) else EVENTS.is_last(payload)

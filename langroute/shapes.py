@@ -1,0 +1,118 @@
+"""The forms in which a person may write a value of a policy, each also described to its JSON Schema.
+
+Numbers are strict: text or `true` is no number. A bare value may stand where a list of one is meant.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import Runnable
+from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, PlainValidator, SerializationInfo
+from pydantic_core import PydanticCustomError
+
+__all__ = [
+    "Count",
+    "Day",
+    "Flag",
+    "Model",
+    "ModelString",
+    "Name",
+    "Names",
+    "Positive",
+    "Seconds",
+    "Share",
+    "SomeNames",
+    "Text",
+    "Usd",
+    "Version",
+    "Wanted",
+    "listed",
+]
+
+
+def listed(value: Any) -> Any:
+    """Read a bare value in a list's place as a list of one."""
+    return [value] if isinstance(value, str | Mapping | BaseModel | Runnable) else value
+
+
+def _model(value: Any) -> Any:
+    """Check that a model is a chat model, or `provider:model` with both parts."""
+    if isinstance(value, Runnable):
+        return value
+    provider, _, model = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if (
+        not provider
+        or not model
+        or len(value.split()) != 1
+        or value != value.strip()
+        or model.startswith("//")
+    ):
+        remedy = "Write `provider:model`, for example `openai:gpt-5-nano`."
+        raise PydanticCustomError("model", "not a model with its provider", {"remedy": remedy})
+    return value
+
+
+def _model_text(value: Any, info: SerializationInfo) -> Any:
+    """Keep an instance in Python; in JSON it is its class and its model's name, never its settings."""
+    if isinstance(value, str) or info.mode == "python":
+        return value
+    inner = getattr(value, "bound", value)  # what `model.bind(...)` wraps
+    name = getattr(inner, "model_name", None) or getattr(inner, "model", None)
+    kind = f"{type(inner).__module__}.{type(inner).__qualname__}"
+    return f"{kind}:{name}" if isinstance(name, str) else kind
+
+
+def _day(value: Any) -> Any:
+    """Read `2025-12-31` as a date: YAML and JSON have only text for it, TOML has dates."""
+    try:
+        return date.fromisoformat(value) if isinstance(value, str) and "-" in value else value
+    except ValueError:
+        return value
+
+
+def _version(value: Any) -> Any:
+    """Keep `true` from passing for 1, as it does in Python."""
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _wanted(value: Any) -> Any:
+    """Check that metadata is compared with a plain value, or with a list of them."""
+    items = value if isinstance(value, list | tuple) else [value]
+    if not items or not all(item is None or isinstance(item, str | int | float) for item in items):
+        remedy = "Write text, a number, true, false, or a list of such values."
+        raise PydanticCustomError("wanted", "metadata is compared with plain values only", {"remedy": remedy})
+    return value
+
+
+Flag = Annotated[bool, Field(strict=True)]
+Count = Annotated[int, Field(strict=True, ge=0)]
+Positive = Annotated[int, Field(strict=True, gt=0)]
+Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Usd = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Text = Annotated[str, Field(min_length=1)]
+
+_Texts = tuple[Text, ...]
+_SomeTexts = Annotated[tuple[Text, ...], Field(min_length=1)]
+Names = Annotated[_Texts, BeforeValidator(listed, json_schema_input_type=Text | _Texts)]
+SomeNames = Annotated[_SomeTexts, BeforeValidator(listed, json_schema_input_type=Text | _SomeTexts)]
+
+ModelString = Annotated[str, Field(pattern=r"^[^\s:]+:\S+$", examples=["openai:gpt-5-nano"])]
+Model = Annotated[
+    str | BaseChatModel | Runnable[Any, Any],
+    PlainValidator(_model, json_schema_input_type=ModelString),
+    PlainSerializer(_model_text),
+]
+Day = Annotated[date, Field(strict=True), BeforeValidator(_day, json_schema_input_type=date)]
+Version = Annotated[Literal[1], BeforeValidator(_version, json_schema_input_type=Literal[1])]
+
+_Scalar = str | float | bool | None
+Wanted = Annotated[
+    Any,
+    PlainValidator(
+        _wanted, json_schema_input_type=_Scalar | Annotated[tuple[_Scalar, ...], Field(min_length=1)]
+    ),
+]

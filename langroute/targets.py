@@ -1,0 +1,95 @@
+"""What is really called on an endpoint: its model as it is, with the caller's tools bound, or with a schema.
+
+Tools and schemas are kept as the caller gave them and bound to each endpoint's own model when it is
+called, because providers differ in how they take them; every binding is made once per endpoint.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import (
+    Runnable,
+    RunnableBinding,
+    RunnableConfig,
+    RunnableParallel,
+    RunnableSequence,
+)
+
+from langroute.endpoints import Endpoint
+from langroute.request import EMPTY, Request
+
+__all__ = ["BoundSchema", "BoundTools", "Target", "target"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One thing to call, with the keyword arguments that go with it."""
+
+    runnable: Runnable[Any, Any]
+    kwargs: Mapping[str, Any]
+    config: RunnableConfig | None = None
+    """Config that the endpoint's model was given with; the caller's is merged over it."""
+
+    @property
+    def model(self) -> BaseChatModel | None:
+        """The chat model, where the target is one and can stream; None for a schema's chain."""
+        return self.runnable if isinstance(self.runnable, BaseChatModel) else None
+
+
+@dataclass(frozen=True, eq=False)
+class BoundTools:
+    """Tools as the caller bound them."""
+
+    tools: Sequence[Any]
+    kwargs: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+    _made: dict[Any, Target] = field(default_factory=dict, repr=False)
+
+    def bind(self, endpoint: Endpoint, model: BaseChatModel, key: Any) -> Target:
+        """Return the endpoint's model with the tools bound the way its provider wants them."""
+        if key not in self._made:
+            bound = model.bind_tools(list(self.tools), **self.kwargs)
+            kwargs: dict[str, Any] = dict(endpoint.bound_kwargs)
+            while isinstance(bound, RunnableBinding):
+                kwargs |= bound.kwargs
+                bound = bound.bound
+            self._made[key] = Target(bound, kwargs, endpoint.bound_config)
+        return self._made[key]
+
+
+@dataclass(frozen=True, eq=False)
+class BoundSchema:
+    """A schema as the caller gave it to `with_structured_output`."""
+
+    schema: Any
+    kwargs: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+    include_raw: bool = False
+    """Whether the caller wants the raw reply, and so a reply without an object rather than an error."""
+    _made: dict[Any, Target] = field(default_factory=dict, repr=False)
+
+    def bind(self, endpoint: Endpoint, model: BaseChatModel, key: Any) -> Target:
+        """Return the endpoint's own structured chain, which gives reply, parsed object and parsing error."""
+        if key not in self._made:
+            chain = model.with_structured_output(self.schema, include_raw=True, **self.kwargs)
+            self._made[key] = Target(_with_kwargs(chain, endpoint.bound_kwargs), EMPTY, endpoint.bound_config)
+        return self._made[key]
+
+
+def target(endpoint: Endpoint, request: Request) -> Target:
+    """Return what to call on `endpoint` for `request`."""
+    model, key = endpoint.model, endpoint
+    if request.overrides:
+        model = model.model_copy(update=dict(request.overrides))
+        key = (endpoint, *sorted(request.overrides.items()))
+    if request.binding is None:
+        return Target(model, {**endpoint.bound_kwargs, **request.kwargs}, endpoint.bound_config)
+    bound = request.binding.bind(endpoint, model, key)
+    return Target(bound.runnable, {**bound.kwargs, **request.kwargs}, bound.config)
+
+
+def _with_kwargs(chain: Runnable[Any, Any], kwargs: Mapping[str, Any]) -> Runnable[Any, Any]:
+    """Give an endpoint's bound arguments to the model inside a structured chain, which would lose them."""
+    if kwargs and isinstance(chain, RunnableSequence) and isinstance(chain.first, RunnableParallel):
+        chain.first.steps__["raw"] = chain.first.steps__["raw"].bind(**kwargs)
+    return chain

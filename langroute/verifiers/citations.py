@@ -1,0 +1,209 @@
+"""Citations: a reply names its sources, the sources were supplied, and what it quotes stands in them."""
+
+import re
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from langroute.cascade import Verdict
+from langroute.request import Document
+from langroute.verifiers.base import Case, Verifier, shown
+from langroute.verifiers.sources import Source
+from langroute.verifiers.structured import NotJsonError, json_in, leaves, plain
+
+__all__ = ["QUOTE", "Citations", "citable_text"]
+
+QUOTE = re.compile(r"\"([^\"\n]{1,2000})\"|“([^“”\n]{1,2000})”|„([^„“”\n]{1,2000})[“”]|«([^«»\n]{1,2000})»")
+"""Text in quotation marks, on one line; one of the groups holds it."""
+
+_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
+_BRACKET = re.compile(r"\[([^\[\]\n]{1,200})\](?!\()|【([^【】\n]{1,200})】")
+_LABEL = re.compile(r"(?:doc(?:ument)?|source|ref(?:erence)?|passage|id)s?\b\s*[:#]?\s*|[\^#]", re.IGNORECASE)
+_RANGE = re.compile(r"(\d{1,4})\s*[-–]\s*(\d{1,4})")
+_IDENTIFIER = re.compile(r"[\w./:#^-]{1,80}")
+_OMISSION = re.compile(r"\.{3}|…|\[[^\[\]]*\]")
+_SENTENCE_END = re.compile(r"[.!?]\s|\n")
+_SOURCE_KEY = re.compile(r"citation|source|reference|doc", re.IGNORECASE)
+
+_NEAR_CHARS = 60
+"""How far a quotation and its citation may stand apart, within one sentence."""
+
+_MAX_QUOTES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Citation:
+    start: int
+    end: int
+    references: tuple[str, ...]
+
+
+class Citations(Verifier):
+    """The reply cites, every citation resolves to a supplied document, and quoted text occurs there.
+
+    A citation is a document's id in brackets (`[id]`, `[id1, id2]`, `[Document 2]`, `[1-3]`); a number
+    means the position of the document, from 1, where no document has a number for its id. Brackets in
+    code, links and remarks (`[sic]`) are no citations. Text in quotation marks is checked when a
+    citation stands next to it in the sentence. In a structured reply, fields whose names say `source`,
+    `citation`, `reference` or `doc` hold ids too. The score is the share of citations and quotations
+    that hold.
+    """
+
+    name: ClassVar[str] = "citations"
+
+    def check(self, case: Case) -> Verdict:
+        """Accept a reply whose citations and quotations all hold."""
+        index = _Index(case.request.documents)
+        if not index.count:
+            return self.rejects("no documents were supplied, so no citation can be checked", 0.0)
+        text = _CODE.sub(" ", citable_text(case))
+        citations = _citations(text, index)
+        if not citations:
+            return self.rejects(f"the reply cites none of the {index.count} supplied documents", 0.0)
+        references = list(dict.fromkeys(ref for citation in citations for ref in citation.references))
+        unknown = [ref for ref in references if not index.resolve(ref)]
+        quotes = [match for match in QUOTE.finditer(text)]
+        if len(quotes) > _MAX_QUOTES:
+            return self.rejects(f"the reply has more than {_MAX_QUOTES} quotations", 0.0)
+        checked, wrong = _wrong_quotes(text, quotes, citations, index)
+        score = 1 - (len(unknown) + len(wrong)) / (len(references) + checked)
+        if unknown:
+            names = ", ".join(f"[{shown(ref, 40)}]" for ref in unknown[:3])
+            return self.rejects(f"the reply cites {names}, but only {index.described} supplied", score)
+        if wrong:
+            return self.rejects(wrong[0], score)
+        return self.accepts(f"{len(references)} citations and {checked} quotations hold", score)
+
+
+def citable_text(case: Case) -> str:
+    """Return the reply as prose: its text, or the strings of a structured reply, one a line.
+
+    Values of fields that name sources are put in brackets, as a citation in prose is.
+    """
+    data = case.parsed
+    if data is None and case.text.lstrip()[:1] == "{":
+        try:
+            data = json_in(case.text)
+        except NotJsonError:
+            data = None
+    if data is None:
+        return case.text
+    lines = (
+        f"[{value}]" if _SOURCE_KEY.search(path.rpartition(".")[2]) and "[" not in str(value) else str(value)
+        for path, value in leaves(plain(data))
+        if isinstance(value, str | int) and not isinstance(value, bool)
+    )
+    return "\n".join(lines)
+
+
+class _Index:
+    """The supplied documents by what a citation may call them."""
+
+    def __init__(self, documents: Sequence[Document]) -> None:
+        self.count = len(documents)
+        self.by_id: dict[str, list[Document]] = {}
+        for document in documents:
+            self.by_id.setdefault(document.id.strip().casefold(), []).append(document)
+        self.numbered = any(key.isdigit() for key in self.by_id)
+        self.separators = {char for key in self.by_id for char in key if not char.isalnum()}
+        self.documents = documents
+        self.sources: dict[int, Source] = {}
+
+    @property
+    def described(self) -> str:
+        if not self.numbered and self.count > 1:
+            names = ", ".join(f"[{shown(document.id, 40)}]" for document in self.documents[:5])
+            more = " and others" if self.count > 5 else ""
+            return f"documents 1 to {self.count} ({names}{more}) were"
+        names = ", ".join(f"[{shown(document.id, 40)}]" for document in self.documents[:9])
+        return f"{names} {'was' if self.count == 1 else 'were'}"
+
+    def resolve(self, reference: str) -> list[Document]:
+        """Return the documents that a reference means; a document may come in several parts of one id."""
+        named = self.by_id.get(reference.casefold())
+        if named or self.numbered or not reference.isdigit() or len(reference) > 6:
+            return named or []
+        position = int(reference)
+        return [self.documents[position - 1]] if 1 <= position <= self.count else []
+
+    def looks_like(self, part: str) -> bool:
+        """Return whether text in brackets is meant as an id, though no document has it."""
+        return bool(_IDENTIFIER.fullmatch(part)) and (
+            any(char.isdigit() for char in part)
+            or (part[0].isalnum() and any(char in self.separators for char in part))
+        )
+
+    def source(self, document: Document) -> Source:
+        """Return the searchable text of a document, made when it is first quoted."""
+        if id(document) not in self.sources:
+            self.sources[id(document)] = Source([document.text])
+        return self.sources[id(document)]
+
+
+def _citations(text: str, index: _Index) -> list[_Citation]:
+    known: dict[str, tuple[str, ...]] = {}
+    citations = []
+    for match in _BRACKET.finditer(text):
+        content = (match.group(1) or match.group(2).partition("†")[0]).strip()
+        if content not in known:
+            known[content] = _references(content, index)
+        if known[content]:
+            citations.append(_Citation(match.start(), match.end(), known[content]))
+    return citations
+
+
+def _references(content: str, index: _Index) -> tuple[str, ...]:
+    """Return what a bracket refers to; () where it is a remark and no citation."""
+    if index.resolve(content):
+        return (content,)
+    references: list[str] = []
+    for part in filter(None, map(str.strip, re.split(r"[,;]", content))):
+        bare = part if index.resolve(part) else _LABEL.sub("", part, count=1) if _LABEL.match(part) else part
+        span = None if index.resolve(bare) else _RANGE.fullmatch(bare)
+        if span:
+            references += span.groups()
+        elif index.resolve(bare) or index.looks_like(bare):
+            references.append(bare)
+        else:
+            return ()
+    return tuple(references)
+
+
+def _wrong_quotes(
+    text: str, quotes: Sequence[re.Match[str]], citations: Sequence[_Citation], index: _Index
+) -> tuple[int, list[str]]:
+    """Return how many quotations stand next to a citation, and a sentence for each that is not in its document."""
+    starts = [citation.start for citation in citations]
+    checked, wrong = 0, []
+    for quote in quotes:
+        references = _next_to(text, quote, citations, bisect_left(starts, quote.start()))
+        documents = [document for reference in references for document in index.resolve(reference)]
+        if not documents:
+            continue
+        checked += 1
+        words = next(filter(None, quote.groups()))
+        pieces = _OMISSION.split(words)
+        if not any(all(map(index.source(document).has, pieces)) for document in documents):
+            cited = ", ".join(f"[{shown(reference, 40)}]" for reference in references)
+            wrong.append(f'the reply quotes "{shown(words, 120)}" from {cited}, but it does not stand there')
+    return checked, wrong
+
+
+def _next_to(text: str, quote: re.Match[str], citations: Sequence[_Citation], at: int) -> list[str]:
+    """Return the references of the citations that follow a quotation, else of those that lead to it."""
+    if at < len(citations) and _near(text[quote.end() : citations[at].start][: _NEAR_CHARS + 1]):
+        chain = [citations[at]]
+        for citation in citations[at + 1 : at + 10]:
+            if text[chain[-1].end : citation.start].strip(" ,;"):
+                break
+            chain.append(citation)
+        return [reference for citation in chain for reference in citation.references]
+    before = citations[at - 1] if at else None
+    if before and _near(text[before.end : quote.start()][: _NEAR_CHARS + 1]):
+        return list(before.references)
+    return []
+
+
+def _near(gap: str) -> bool:
+    return len(gap) <= _NEAR_CHARS and not _SENTENCE_END.search(gap)

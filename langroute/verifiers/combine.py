@@ -1,0 +1,123 @@
+"""Verifiers made of verifiers: all of them, any of them, or only for a sample of the requests."""
+
+import hashlib
+from collections.abc import Generator
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field
+
+from langroute.cascade import Verdict
+from langroute.cost import Spend
+from langroute.request import Request, message_text
+from langroute.verifiers.base import Case, Verifier
+from langroute.verifiers.spec import NestedVerifierSpec
+
+__all__ = ["AllOf", "AnyOf", "Sampled"]
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+class _Combinator(Verifier):
+    shorthand: ClassVar[str | None] = "verify"
+
+    verify: Annotated[tuple[NestedVerifierSpec, ...], BeforeValidator(_as_list)] = Field(min_length=1)
+    """The verifiers, written as in a step; one alone needs no list."""
+
+    def tiers(self) -> tuple[str, ...]:
+        """Return the tiers of all verifiers inside."""
+        return tuple(dict.fromkeys(tier for verifier in self.verify for tier in verifier.tiers()))
+
+
+class AllOf(_Combinator):
+    """Every verifier accepts the reply; asked in order, and the first that rejects ends it.
+
+    The score is the mean of the scores, as in an attempt: 1 or 0 for a verifier that gives none.
+    """
+
+    name: ClassVar[str] = "all_of"
+
+    def judge(self, case: Case) -> Generator[Any, Any, Verdict]:
+        """Ask each verifier until one rejects."""
+        verdicts: list[Verdict] = []
+        for verifier in self.verify:
+            verdicts.append((yield from verifier.judge(case)))
+            if not verdicts[-1].accepted:
+                return self.rejects(_named(verdicts[-1:]), _mean(verdicts), **_carried(verdicts))
+        return self.accepts(_named(verdicts), _mean(verdicts), **_carried(verdicts))
+
+
+class AnyOf(_Combinator):
+    """One verifier accepts the reply; asked in order, and the first that accepts ends it.
+
+    A verdict that makes the reply unusable (a broken tool call, nothing at all) rejects it at once: no
+    other check can excuse it. The score is the best one.
+    """
+
+    name: ClassVar[str] = "any_of"
+
+    def judge(self, case: Case) -> Generator[Any, Any, Verdict]:
+        """Ask each verifier until one accepts."""
+        verdicts: list[Verdict] = []
+        for verifier in self.verify:
+            verdicts.append((yield from verifier.judge(case)))
+            if verdicts[-1].accepted:
+                return self.accepts(
+                    _named(verdicts[-1:]), _best(verdicts), **_carried(verdicts[-1:], verdicts)
+                )
+            if not verdicts[-1].usable:
+                return self.rejects(_named(verdicts[-1:]), _best(verdicts), **_carried(verdicts))
+        return self.rejects(_named(verdicts), _best(verdicts), **_carried(verdicts))
+
+
+class Sampled(_Combinator):
+    """The verifiers check a share of the requests, so that a costly check stays affordable.
+
+    Whether a request is checked depends on a digest of its messages alone: the same conversation is
+    always or never checked, on every machine, and in a replay.
+    """
+
+    name: ClassVar[str] = "sampled"
+    shorthand: ClassVar[str | None] = None
+
+    share: float = Field(gt=0, le=1, allow_inf_nan=False)
+    """Share of the requests that are checked."""
+
+    def judge(self, case: Case) -> Generator[Any, Any, Verdict]:
+        """Ask the verifiers, as `all_of` does, where the request is in the sample; else accept."""
+        if _position(case.request) >= self.share:
+            return self.accepts(f"not sampled: this request is outside the {self.share:.4g} that are checked")
+        verdict = yield from AllOf(verify=self.verify).judge(case)
+        answer = self.accepts if verdict.accepted else self.rejects
+        return answer(f"sampled: {verdict.reason}", verdict.score, usable=verdict.usable, spend=verdict.spend)
+
+
+def _position(request: Request) -> float:
+    """Return where a request lies in [0, 1): a digest of the kinds and texts of its messages."""
+    digest = hashlib.blake2b(digest_size=8)
+    for message in request.messages:
+        digest.update(f"{message.type}\0{message_text(message)}\0".encode("utf-8", "replace"))
+    return int.from_bytes(digest.digest(), "big") / 2**64
+
+
+def _named(verdicts: list[Verdict]) -> str:
+    return "; ".join(f"{verdict.verifier}: {verdict.reason}" for verdict in verdicts)
+
+
+def _carried(verdicts: list[Verdict], paid: list[Verdict] | None = None) -> dict[str, Any]:
+    """Return what the whole takes over from its parts: whether the reply may be used, and every call made."""
+    spend: tuple[Spend, ...] = tuple(spend for verdict in paid or verdicts for spend in verdict.spend)
+    return {"usable": all(verdict.usable for verdict in verdicts), "spend": spend}
+
+
+def _score(verdict: Verdict) -> float:
+    return float(verdict.accepted) if verdict.score is None else verdict.score
+
+
+def _mean(verdicts: list[Verdict]) -> float:
+    return sum(map(_score, verdicts)) / len(verdicts)
+
+
+def _best(verdicts: list[Verdict]) -> float:
+    return max(map(_score, verdicts))

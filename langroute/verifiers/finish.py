@@ -1,0 +1,60 @@
+"""How a reply ended, in the words of every provider."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from langchain_core.messages import AIMessage
+
+__all__ = ["ending", "finish_words", "refusal_text"]
+
+_KEYS = ("finish_reason", "stop_reason", "stopReason", "done_reason")
+"""OpenAI and Google, Anthropic, Bedrock, Ollama."""
+
+_CUT = frozenset(
+    {"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"}
+)
+_WITHHELD = frozenset(
+    {
+        "blocklist",
+        "content_filter",
+        "content_filtered",
+        "guardrail_intervened",
+        "prohibited_content",
+        "recitation",
+        "refusal",
+        "safety",
+        "spii",
+    }
+)
+
+
+def finish_words(reply: AIMessage) -> tuple[str, ...]:
+    """Return why the provider says the reply ended, in lower case; () where it says nothing."""
+    metadata = reply.response_metadata
+    words = [metadata.get(key) for key in _KEYS]
+    details = metadata.get("incomplete_details")
+    if isinstance(details, Mapping):
+        words.append(details.get("reason"))
+    return tuple(word.lower() for word in words if isinstance(word, str) and word)
+
+
+def ending(reply: AIMessage) -> Literal["cut", "withheld"] | None:
+    """Return `cut` where a limit ended the reply, `withheld` where a filter or the model did; else None."""
+    words = finish_words(reply)
+    if any(word in _CUT for word in words):
+        return "cut"
+    return "withheld" if any(word in _WITHHELD for word in words) else None
+
+
+def refusal_text(reply: AIMessage) -> str | None:
+    """Return what the provider marked as a refusal, in its own field or in a content block; else None."""
+    marked = reply.additional_kwargs.get("refusal")
+    if isinstance(marked, str) and marked:
+        return marked
+    if isinstance(reply.content, str):
+        return None
+    for block in reply.content:
+        inner = block.get("value", block) if isinstance(block, Mapping) else None
+        if isinstance(inner, Mapping) and inner.get("type") == "refusal":
+            return str(inner.get("refusal") or "a refusal")
+    return None

@@ -1,0 +1,184 @@
+"""Which language a text is in, by its script and its commonest words, or unknown: enough to see a reply in the wrong one."""
+
+import re
+from collections import Counter
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from langroute.cascade import Verdict
+from langroute.verifiers.base import Case, Verifier
+
+__all__ = ["Language", "detect_language"]
+
+_SAMPLE_CHARS = 2_000
+"""Characters read: 300 words tell a language as surely as 300,000."""
+
+_ENDS_CHARS = 500
+"""Characters read at each end of a long question, where the instruction is; documents stand between."""
+
+_MIN_HITS = 2
+_MIN_LEAD = 1.5
+"""By how much the best language must beat the second, since neighbours share words."""
+
+_IGNORED = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|<[^<>\n]{1,200}>", re.DOTALL)
+_LETTERS = re.compile(r"[^\W\d_]+")
+
+_SCRIPTS = {
+    "ja": re.compile(r"[\u3040-\u30ff]"),
+    "ko": re.compile(r"[\uac00-\ud7af]"),
+    "zh": re.compile(r"[\u3400-\u9fff]"),
+    "el": re.compile(r"[\u0370-\u03ff]"),
+    "cyrillic": re.compile(r"[\u0400-\u04ff]"),
+    "he": re.compile(r"[\u0590-\u05ff]"),
+    "ar": re.compile(r"[\u0600-\u06ff]"),
+    "hi": re.compile(r"[\u0900-\u097f]"),
+    "th": re.compile(r"[\u0e00-\u0e7f]"),
+}
+_DENSE = {"ja", "ko", "zh", "th"}
+"""Scripts in which a character is worth about three Latin ones."""
+
+_WORDS = {
+    "de": "der die das und ist nicht ein eine einen einem zu den dem des mit von für auf sich auch wird werden sind bei "
+    "oder als nach wie im am zum zur durch über aus wurde haben hat kann können sie wir ich aber wenn nur noch dass",
+    "en": "the of and to in is that it for was on are as with be by at this from or an have not which but has were their "
+    "you can will its there if would they been we he she his her all more about when what your also than into only",
+    "es": "el la los las de y que en un una es por con para del se no al lo su como más pero sus fue son este esta "
+    "también desde está han muy hasta hay donde entre cuando sobre ser puede según usted sin años",
+    "fr": "le la les de des et est un une en que qui dans pour par sur pas au aux avec ce cette sont du il elle ne se "
+    "plus nous vous ou mais comme été leur ses peut être fait aussi selon ont deux après très sans était",
+    "it": "il lo la gli le di e che è un una in per con non del della dei delle nel nella sono da si al alla come più ma "
+    "anche questo questa ha essere stato può dal dalla degli hanno tra sua suo molto dopo loro secondo quando",
+    "nl": "de het een en van is niet in op te dat die voor met zijn er aan ook als bij worden door naar uit maar om of "
+    "heeft deze dit over wordt kan hebben nog wel tot meer zou geen ze hij wij moet veel na al werd",
+    "pl": "w i z na nie się do jest że o jak to po co za od przez ale dla są może być oraz który która które tym jego czy "
+    "tak przy już było był tylko ich także można lub bardzo jej jako ma został",
+    "pt": "o a os as de e que em um uma é do da dos das no na nos nas por com para se não ao mais como mas foi são pelo "
+    "pela também pode ser está há até ele ela seu sua quando muito já entre você isso sobre segundo tem",
+    "sv": "och att det i en är på som för av med den till inte om ett har de men var från vid kan så eller när ska efter "
+    "under också vi jag du han hon deras sin mot genom utan mellan blir alla finns mycket detta dessa skulle",
+    "tr": "ve bir bu için ile de da çok olan olarak gibi daha en ne var kadar sonra ancak değil ya o her ki veya ise "
+    "olduğu tarafından göre şey ama oldu olduğunu nasıl mi mı içinde bunu şu yok önce üzerinde",
+}
+_HINTS = {
+    "de": "ß",
+    "es": "ñ¿¡",
+    "fr": "œêù",
+    "it": "ìò",
+    "pl": "ąęłńśźż",
+    "pt": "ãõ",
+    "sv": "å",
+    "tr": "ğış",
+}
+"""Letters that one of the languages has to itself, near enough; each kind found counts as a word."""
+
+_LANGUAGES_OF_WORD: dict[str, tuple[str, ...]] = {
+    word: tuple(code for code, words in _WORDS.items() if word in words.split())
+    for word in {word for words in _WORDS.values() for word in words.split()}
+}
+
+Code = Literal[
+    "ar",
+    "de",
+    "el",
+    "en",
+    "es",
+    "fr",
+    "he",
+    "hi",
+    "it",
+    "ja",
+    "ko",
+    "nl",
+    "pl",
+    "pt",
+    "ru",
+    "sv",
+    "th",
+    "tr",
+    "uk",
+    "zh",
+]
+
+
+def detect_language(text: str) -> str | None:
+    """Return the two-letter code of the language that the first 2,000 characters are in, or None where unsure.
+
+    Code, links and markup do not count. A few words, a name or a number are in no language. About
+    twenty languages are told apart; a text in another one is None, or taken for a close relative.
+
+    Example:
+        >>> detect_language("Der Vertrag wird nach drei Jahren verlängert, wenn niemand kündigt.")
+        'de'
+        >>> detect_language("42 km") is None
+        True
+    """
+    sample = _IGNORED.sub(" ", text[:_SAMPLE_CHARS]).casefold()
+    words = _LETTERS.findall(sample)
+    letters = sum(map(len, words))
+    if not letters:
+        return None
+    script = None if sample.isascii() else _script(sample, letters)
+    if script == "cyrillic":
+        return _cyrillic(sample)
+    return script or _latin(sample, words)
+
+
+class Language(Verifier):
+    """The reply is in the language that is wanted; one whose language cannot be told is accepted.
+
+    Names, numbers, code and short answers are in no language and pass.
+    """
+
+    name: ClassVar[str] = "language"
+    shorthand: ClassVar[str | None] = "is"
+
+    expected: Code | Literal["same"] = Field(alias="is")
+    """A two-letter code, or `same` for the language of the question."""
+
+    def check(self, case: Case) -> Verdict:
+        """Accept a reply in the expected language, or in one that cannot be told."""
+        expected = _language_of_question(case.request.question) if self.expected == "same" else self.expected
+        if expected is None:
+            return self.accepts("the question's language cannot be told")
+        seen = detect_language(case.text)
+        if seen is None:
+            return self.accepts("the reply's language cannot be told")
+        if seen != expected:
+            return self.rejects(f"the reply is in the language {seen!r}, but {expected!r} was expected")
+        return self.accepts(f"the reply is in the language {seen!r}")
+
+
+def _language_of_question(question: str) -> str | None:
+    """Return the language of a question, None where its two ends are in different ones."""
+    if len(question) <= 2 * _ENDS_CHARS:
+        return detect_language(question)
+    ends = {detect_language(question[:_ENDS_CHARS]), detect_language(question[-_ENDS_CHARS:])} - {None}
+    return ends.pop() if len(ends) == 1 else None
+
+
+def _script(sample: str, letters: int) -> str | None:
+    """Return the script that most of the text is in; None for Latin."""
+    counts = {code: len(pattern.findall(sample)) for code, pattern in _SCRIPTS.items()}
+    # Japanese mixes kana with the characters it shares with Chinese.
+    if counts["ja"] * 10 > counts["zh"]:
+        counts["ja"] += counts.pop("zh")
+    code = max(counts, key=lambda code: counts[code])
+    weight = 3 if code in _DENSE else 1
+    other = letters - counts[code]
+    return code if counts[code] * weight > max(other, 0) and counts[code] >= _MIN_HITS else None
+
+
+def _cyrillic(sample: str) -> str | None:
+    ukrainian, russian = sum(map(sample.count, "іїєґ")), sum(map(sample.count, "ыэъё"))
+    if ukrainian == russian:
+        return None
+    return "uk" if ukrainian > russian else "ru"
+
+
+def _latin(sample: str, words: list[str]) -> str | None:
+    hits = Counter(code for word in words for code in _LANGUAGES_OF_WORD.get(word, ()))
+    for code, hint in _HINTS.items():
+        hits[code] += sum(letter in sample for letter in hint)
+    (best, most), (_, second) = hits.most_common(2)
+    return best if most >= _MIN_HITS and most >= _MIN_LEAD * second else None

@@ -1,0 +1,159 @@
+"""How a policy names a verifier: `schema`, `{grounded: {in: documents}}`, `{confidence: 0.7}`, or an object from Python."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, GetJsonSchemaHandler, PlainSerializer, TypeAdapter, ValidationError
+from pydantic_core import CoreSchema
+
+from langroute.verifiers.base import Verifier, shown
+from langroute.verifiers.custom import Custom
+
+__all__ = ["NestedVerifierSpec", "VerifierSpec", "read_verifier", "spec_json_schema", "write_verifier"]
+
+
+def read_verifier(value: Any) -> Verifier:
+    """Return the verifier that a policy's `verify` entry means.
+
+    Args:
+        value: A name, a mapping of one name to its settings (or to the value of its chief setting), a
+            `Verifier` or a class of one, or any callable that takes a `Case`.
+
+    Raises:
+        ValueError: It names no known verifier, or settings that the verifier does not have.
+    """
+    if isinstance(value, Verifier):
+        return value
+    if isinstance(value, str):
+        return _built(value, {})
+    if isinstance(value, Mapping):
+        if len(value) != 1:
+            names = ", ".join(map(str, value)) or "none"
+            raise ValueError(
+                f"a verifier is one name with its settings, this mapping has {len(value)}: {names}"
+            )
+        ((name, settings),) = value.items()
+        return _built(name, settings)
+    if isinstance(value, type) and issubclass(value, Verifier):
+        return value()
+    if callable(value):
+        return Custom(function=value)
+    raise ValueError(
+        f"a verifier is a name or a mapping of one name to its settings, not {type(value).__name__}"
+    )
+
+
+def write_verifier(verifier: Verifier) -> Any:
+    """Return a verifier as a policy writes it; a function of the person's own as its qualified name."""
+    if isinstance(verifier, Custom):
+        return verifier.qualified_name
+    settings = verifier.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    if not settings:
+        return verifier.name
+    chief = settings.get(verifier.shorthand or "")
+    return {verifier.name: chief if len(settings) == 1 and isinstance(chief, list) else settings}
+
+
+def spec_json_schema(*, nested: bool = False) -> dict[str, Any]:
+    """Return the JSON Schema of a `verify` entry.
+
+    A combinator's own entries are described one level deep: names are always checked, settings of
+    verifiers inside a combinator inside a combinator are not, since pydantic offers no way to write a
+    reference of one's own.
+    """
+    settings = {name: _settings_schema(verifier, nested=nested) for name, verifier in _known().items()}
+    bare = [name for name, verifier in _known().items() if _stands_alone(verifier)]
+    return {
+        "oneOf": [
+            {"enum": bare},
+            {
+                "type": "object",
+                "properties": settings,
+                "additionalProperties": False,
+                "minProperties": 1,
+                "maxProperties": 1,
+            },
+        ]
+    }
+
+
+class _Described:
+    """Gives a field the JSON Schema of what may be written, not of the object that it becomes."""
+
+    def __init__(self, *, nested: bool) -> None:
+        self.nested = nested
+
+    def __get_pydantic_json_schema__(
+        self, _schema: CoreSchema, _handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return spec_json_schema(nested=self.nested)
+
+
+VerifierSpec = Annotated[
+    Verifier, BeforeValidator(read_verifier), PlainSerializer(write_verifier), _Described(nested=False)
+]
+"""A verifier in a policy: read from any form that a person may write, and written back in that form."""
+
+NestedVerifierSpec = Annotated[
+    Verifier, BeforeValidator(read_verifier), PlainSerializer(write_verifier), _Described(nested=True)
+]
+"""The same inside a combinator."""
+
+
+def _known() -> Mapping[str, type[Verifier]]:
+    # Imported late: the combinators in the registry are made of specs.
+    from langroute.verifiers import VERIFIERS
+
+    return VERIFIERS
+
+
+def _built(name: Any, settings: Any) -> Verifier:
+    verifier = _known().get(name) if isinstance(name, str) else None
+    if verifier is None:
+        raise ValueError(_unknown(str(name)))
+    if not isinstance(settings, Mapping):
+        if verifier.shorthand is None:
+            fields = ", ".join(_settings(verifier)) or "none"
+            raise ValueError(
+                f"`{name}` takes a mapping of its settings ({fields}), not {shown(repr(settings))}"
+            )
+        settings = {verifier.shorthand: settings}
+    return _adapter(verifier).validate_python({name: settings})[name]
+
+
+@cache
+def _adapter(verifier: type[Verifier]) -> TypeAdapter[dict[str, Any]]:
+    """Return what reads `{name: settings}`, so that an error's path holds the name."""
+    return TypeAdapter(dict[str, verifier])  # type: ignore[valid-type]  # the class is known at run time only
+
+
+def _unknown(name: str) -> str:
+    known = sorted(_known())
+    near = get_close_matches(name[:100].casefold().replace("-", "_"), known, n=3, cutoff=0.6)
+    meant = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    return f"there is no verifier {shown(name)!r}: {meant}The verifiers are: {', '.join(known)}"
+
+
+def _settings(verifier: type[Verifier]) -> list[str]:
+    return [field.alias or name for name, field in verifier.model_fields.items()]
+
+
+def _stands_alone(verifier: type[Verifier]) -> bool:
+    """Return whether a verifier can be named without settings."""
+    try:
+        verifier()
+    except ValidationError:
+        return False
+    return True
+
+
+def _settings_schema(verifier: type[Verifier], *, nested: bool) -> dict[str, Any]:
+    """Return the schema of one verifier's settings, and of its chief setting alone where it has one."""
+    if nested and "verify" in verifier.model_fields:
+        return {}
+    schema = verifier.model_json_schema(by_alias=True)
+    if verifier.shorthand is None:
+        return schema
+    return {"anyOf": [schema, schema["properties"][verifier.shorthand]]}
