@@ -1,30 +1,30 @@
-"""Who answers in the demo: stand-ins on this machine without a key, the models of `langroute.yaml` with one."""
+"""Who answers in the demo: stand-ins on this machine, or, with a key, the models of `langroute.yaml`."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from langroute import Policy
+from langroute.loading import read
+from langroute.policy import ModelSpec
 from langroute.testing import LoopbackProvider, closed_port
 from langroute.testing.standins import large, small
 
 POLICY = Path(__file__).with_name("langroute.yaml")
 
-_STAND_INS = {"small": "stand-in-small", "large": "stand-in-large"}
-_EXAMPLE_PRICES = {"small": {"input": 0.05, "output": 0.40}, "large": {"input": 0.25, "output": 2.00}}
-_DEAD = "large-primary"
+_DEAD_ADDRESS = "http://127.0.0.1:9/v1"
+"""Address in the policy at which nothing listens: port 9 is set aside for throwing data away."""
 
+_EXAMPLE_PRICES = {"small": {"input": 0.05, "output": 0.40}, "large": {"input": 0.25, "output": 2.00}}
 _STAND_IN_NOTICE = """\
-No OPENAI_API_KEY is set, so the models are stand-ins: small programs of langroute.testing that rank, cut and fill from \
-the text they are given, reached through ChatOpenAI over HTTP on 127.0.0.1. They are no language models; nothing leaves \
-this machine. Their prices are example prices: small ${small[input]} in, ${small[output]} out, large ${large[input]} in, \
-${large[output]} out, USD per million tokens."""
+No OPENAI_API_KEY is set, so the models are STAND-INS: programs of langroute.testing, no language models, that
+rank, cut and fill from the text they are given. They are called over HTTP on 127.0.0.1; nothing leaves
+this machine. Their prices are example prices, in USD per million tokens: {prices}."""
 _REAL_NOTICE = "OPENAI_API_KEY is set: prompts, documents and replies go to {names}{address}."
-_DEAD_NOTICE = f"The large tier's first provider ({_DEAD}) is down on purpose: it is a loopback port that nothing listens on."
+_DEAD_NOTICE = "{} is down on purpose: its address is a loopback port on which nothing listens."
 
 
 @dataclass(frozen=True)
@@ -37,39 +37,58 @@ class Backend:
 
 @contextmanager
 def backend(names: Mapping[str, str]) -> Iterator[Backend]:
-    """Yield the models to run on; `names` replaces those of tiers, for another server: `{"small": "llama3.2"}`.
+    """Yield the models to run on.
+
+    Args:
+        names: Model names that replace the policy's, by grade: `small` for the first tier, `large` for the
+            others. Heeded with a key only.
 
     Raises:
         PolicyError: `langroute.yaml` was edited into something that cannot work.
     """
-    written = yaml.safe_load(POLICY.read_text(encoding="utf-8"))
+    policy = Policy.load(POLICY)
+    dead = [spec.name for tier in policy.tiers.values() for spec in tier.models if _is_dead(spec)]
+    down = _DEAD_NOTICE.format(" and ".join(map(str, dead))) if dead else ""
     _keep_loopback_direct()
     if os.environ.get("OPENAI_API_KEY"):
-        yield _on_real_models(written, names)
+        real = _rewritten(policy, lambda grade, spec: _renamed(spec, names.get(grade)))
+        yield Backend(real, f"{_real_notice(real)}\n{down}")
         return
     _keep_everything_here()
-    with LoopbackProvider({_STAND_INS["small"]: small, _STAND_INS["large"]: large}) as provider:
-        yield _on_stand_ins(written, provider)
+    prices = "; ".join(f"{grade} {p['input']} in, {p['output']} out" for grade, p in _EXAMPLE_PRICES.items())
+    with LoopbackProvider({"stand-in-small": small, "stand-in-large": large}) as provider:
+        stand_ins = _rewritten(policy, lambda grade, spec: _replaced(spec, grade, provider))
+        yield Backend(stand_ins, f"{_STAND_IN_NOTICE.format(prices=prices)}\n{down}")
 
 
-def _on_real_models(written: dict[str, Any], names: Mapping[str, str]) -> Backend:
-    for tier, name in names.items():
-        for spec in written["tiers"][tier]["models"]:
-            spec["model"] = f"openai:{name.removeprefix('openai:')}"
-    used = {spec["model"] for tier in written["tiers"].values() for spec in tier["models"]}
-    base_url = os.environ.get("OPENAI_BASE_URL")
-    notice = _REAL_NOTICE.format(names=" and ".join(sorted(used)), address=f" at {base_url}" if base_url else "")
-    return Backend(Policy.load(written), f"{notice}\n{_DEAD_NOTICE}")
+def _rewritten(policy: Policy, write: Callable[[str, ModelSpec], dict[str, Any]]) -> Policy:
+    """Return the policy with each of its models written anew."""
+    tiers = {}
+    for rank, (name, tier) in enumerate(policy.tiers.items()):
+        tiers[name] = {"models": [write("large" if rank else "small", spec) for spec in tier.models]}
+    return Policy.load({**read(POLICY), "tiers": tiers})
 
 
-def _on_stand_ins(written: dict[str, Any], provider: LoopbackProvider) -> Backend:
-    for tier, stand_in in _STAND_INS.items():
-        for spec in written["tiers"][tier]["models"]:
-            spec.pop("settings", None)
-            address = closed_port() if spec["name"] == _DEAD else provider.base_url
-            spec["model"] = provider.chat_model(stand_in, base_url=address, timeout=spec.pop("timeout_s"))
-            spec["price"] = _EXAMPLE_PRICES[tier]
-    return Backend(Policy.load(written), f"{_STAND_IN_NOTICE.format(**_EXAMPLE_PRICES)}\n{_DEAD_NOTICE}")
+def _renamed(spec: ModelSpec, name: str | None) -> dict[str, Any]:
+    written = spec.model_dump(exclude_unset=True)
+    return {**written, "model": f"openai:{name.removeprefix('openai:')}"} if name else written
+
+
+def _replaced(spec: ModelSpec, grade: str, provider: LoopbackProvider) -> dict[str, Any]:
+    """Return an endpoint that a stand-in answers, or nobody where the policy's own is down."""
+    address = closed_port() if _is_dead(spec) else provider.base_url
+    model = provider.chat_model(f"stand-in-{grade}", base_url=address, timeout=spec.timeout_s)
+    return {"name": spec.name, "model": model, "price": _EXAMPLE_PRICES[grade]}
+
+
+def _is_dead(spec: ModelSpec) -> bool:
+    return spec.settings.get("base_url") == _DEAD_ADDRESS
+
+
+def _real_notice(policy: Policy) -> str:
+    names = sorted({str(spec.model) for tier in policy.tiers.values() for spec in tier.models})
+    address = os.environ.get("OPENAI_BASE_URL")
+    return _REAL_NOTICE.format(names=" and ".join(names), address=f" at {address}" if address else "")
 
 
 def _keep_loopback_direct() -> None:

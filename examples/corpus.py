@@ -19,7 +19,10 @@ _RELEVANT_SHARE = 0.6
 _UNDERLINE = re.compile(r"[=*~^\"-]{3,}")
 _MARKDOWN_HEADING = re.compile(r"#{1,6}\s+(.+)")
 _FOOTNOTE = re.compile(r"\s*\[\d{1,2}\](?=\W|$)")
-_EMPHASIS = re.compile(r"\*(\w[^*\n]*?\w|\w)\*")
+_BOLD = re.compile(r"(?<!\*)\*\*(?!\*)")
+_EMPHASIS = re.compile(r"(?<![\w*])\*(\w[^*\n]*?\w|\w)\*(?!\w)")
+_POINTER = re.compile(r"See also\b|\s*PEP \d+\s*-")
+"""Paragraphs of the manual that only name other pages."""
 _DOCUMENT_TAG = re.compile(r"<(?=/?(?:document|doc|source|passage)\b)", re.IGNORECASE)
 
 
@@ -65,15 +68,14 @@ def reference() -> Library:
         from pydoc_data.topics import topics
     except ImportError:
         raise CorpusError(
-            "This Python came without pydoc_data.topics, the manual that help() reads, which is the demo's corpus. "
+            "This Python came without pydoc_data.topics, the manual that help() reads and the demo's corpus. "
             "Give a folder of text files instead: DOCS=folder"
         ) from None
     seen: set[str] = set()
     passages: list[Passage] = []
     # Long topics repeat short ones: the short one keeps the text.
     for name in sorted(topics, key=lambda name: (len(topics[name]), name)):
-        text = _EMPHASIS.sub(r"\1", _FOOTNOTE.sub("", topics[name].partition("-[ Footnotes ]-")[0]).replace("**", ""))
-        passages += _passages(name, text, seen)
+        passages += _passages(name, _without_markup(topics[name]), seen)
     return Library("the Python Language Reference", passages, [])
 
 
@@ -86,7 +88,8 @@ def folder(path: Path) -> Library:
         CorpusError: The folder is missing, or holds nothing that can be read.
     """
     if not path.is_dir():
-        raise CorpusError(f"DOCS={path} is {'a file' if path.exists() else 'not there'}. Give a folder of .txt or .md files.")
+        found = "a file" if path.exists() else "not there"
+        raise CorpusError(f"DOCS={path} is {found}. Give a folder of .txt or .md files.")
     notes: list[str] = []
     passages: list[Passage] = []
     left = MAX_FOLDER_BYTES
@@ -109,30 +112,39 @@ def _read(file: Path, left_bytes: int) -> tuple[str, str]:
     try:
         size = file.stat().st_size
         if not file.is_file():
-            return "", "is no ordinary file"
-        if size > MAX_FILE_BYTES:
-            return "", f"is {size / 1e6:.1f} MB, more than {MAX_FILE_BYTES / 1e6:.0f} MB"
-        if size > left_bytes:
-            return "", f"comes after {MAX_FOLDER_BYTES / 1e6:.0f} MB were read"
-        raw = file.read_bytes()
-        if b"\0" in raw:
-            return "", "is no text"
-        return raw.decode("utf-8-sig"), ""
+            note = "is no ordinary file"
+        elif size > MAX_FILE_BYTES:
+            note = f"is {size / 1e6:.1f} MB, more than {MAX_FILE_BYTES / 1e6:.0f} MB"
+        elif size > left_bytes:
+            note = f"comes after {MAX_FOLDER_BYTES / 1e6:.0f} MB were read"
+        elif b"\0" in (raw := file.read_bytes()):
+            note = "is no text"
+        else:
+            return raw.decode("utf-8-sig"), ""
     except UnicodeDecodeError:
-        return "", "is not UTF-8 text"
+        note = "is not UTF-8 text"
     except OSError as error:
-        return "", f"cannot be read ({error.strerror})"
+        note = f"cannot be read ({error.strerror})"
+    return "", note
+
+
+def _without_markup(topic: str) -> str:
+    """Return a topic of the manual without footnotes, emphasis and pointers to other pages."""
+    body = _FOOTNOTE.sub("", topic.partition("-[ Footnotes ]-")[0])
+    body = _EMPHASIS.sub(r"\1", _BOLD.sub("", body))
+    return "\n\n".join(block for block in body.split("\n\n") if not _POINTER.match(block))
 
 
 def _passages(name: str, text: str, seen: set[str]) -> list[Passage]:
-    """Return a document in passages that keep to its headings; paragraphs in `seen` are left out, others added."""
+    """Return a document in passages that keep to its headings, without paragraphs seen before."""
     texts: list[tuple[str, str]] = []
-    for title, paragraph in _paragraphs(_DOCUMENT_TAG.sub("‹", text)):
+    for title, paragraph in _paragraphs(_DOCUMENT_TAG.sub("&lt;", text)):
         if paragraph in seen:
             continue
         seen.add(paragraph)
-        last_title, last = texts[-1] if texts else ("", "")
-        if title == last_title and len(last) < _PASSAGE_CHARS and len(last) + len(paragraph) < _LONGEST_PASSAGE_CHARS:
+        last_title, last = texts[-1] if texts else (None, "")
+        room = len(last) < _PASSAGE_CHARS and len(last) + len(paragraph) < _LONGEST_PASSAGE_CHARS
+        if title == last_title and room:
             texts[-1] = (title, f"{last}\n\n{paragraph}")
         else:
             texts.append((title, paragraph))
@@ -164,7 +176,13 @@ def _unwrapped(lines: list[str]) -> str:
 def _cut(paragraph: str) -> Iterator[str]:
     """Yield a paragraph in pieces short enough for a passage, cut between words."""
     while len(paragraph) > _LONGEST_PASSAGE_CHARS:
-        end = max(paragraph.rfind(". ", 0, _LONGEST_PASSAGE_CHARS), paragraph.rfind("\n", 0, _LONGEST_PASSAGE_CHARS)) + 1
+        end = (
+            max(
+                paragraph.rfind(". ", 0, _LONGEST_PASSAGE_CHARS),
+                paragraph.rfind("\n", 0, _LONGEST_PASSAGE_CHARS),
+            )
+            + 1
+        )
         end = end or paragraph.rfind(" ", 0, _LONGEST_PASSAGE_CHARS) + 1 or _LONGEST_PASSAGE_CHARS
         yield paragraph[:end].strip()
         paragraph = paragraph[end:].strip()

@@ -1,6 +1,6 @@
 """A RAG pipeline as a LangGraph: plain nodes around one routed model; the node's name is the step.
 
-    rewrite -> retrieve -> extract -> plan -> synthesize
+rewrite -> retrieve -> extract -> plan -> synthesize
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,12 @@ from pydantic import BaseModel, Field
 
 _REWRITE = "Rewrite the question as a search query: its key terms, nothing else."
 _EXTRACT = (
-    "Extract the facts that answer the question. Give each fact with a quote, copied word for word from a document, "
-    "and the id of that document."
+    "Extract the facts that answer the question. Give each fact with a quote, copied word for word from a "
+    "document, and the id of that document."
 )
-_PLAN = "Draft a numbered outline of an answer, one line a point; name the documents a point rests on as [id]."
+_PLAN = (
+    "Draft a numbered outline of an answer, one line a point; name the documents a point rests on as [id]."
+)
 _SYNTHESIZE = (
     "Answer the question from the documents alone, along the outline, in at most five sentences. "
     "End each sentence with the id of its document in brackets: [id]."
@@ -82,13 +84,15 @@ class Pipeline:
     def extract(self, state: State) -> State:
         """Draw the facts out of the passages, each with its quotation."""
         prompt = f"{_documents(state['passages'])}\n\nQuestion: {state['question']}"
-        found = self._model.with_structured_output(Facts).invoke([SystemMessage(_EXTRACT), HumanMessage(prompt)])
+        found = self._model.with_structured_output(Facts).invoke(
+            [SystemMessage(_EXTRACT), HumanMessage(prompt)]
+        )
         return {"facts": found.facts if isinstance(found, Facts) else []}
 
     def plan(self, state: State) -> State:
         """Outline the answer from the facts."""
-        facts = "\n".join(f"- {fact.claim} [{fact.document}]" for fact in state["facts"])
-        return {"outline": self._ask(_PLAN, f"Question: {state['question']}\n\nFacts:\n{facts}")}
+        facts = "\n".join(_document(fact.document, fact.claim) for fact in state["facts"])
+        return {"outline": self._ask(_PLAN, f"{facts}\n\nQuestion: {state['question']}")}
 
     def synthesize(self, state: State) -> State:
         """Write the answer from the passages that facts were found in."""
@@ -102,7 +106,11 @@ class Pipeline:
 
 
 def _documents(passages: Sequence[Passage]) -> str:
-    return "\n\n".join(f'<document id="{p.id}">\n{p.title}\n\n{p.text}\n</document>' for p in passages)
+    return "\n\n".join(_document(p.id, f"{p.title}\n\n{p.text}") for p in passages)
+
+
+def _document(name: str, text: str) -> str:
+    return f'<document id="{name}">\n{text}\n</document>'
 
 
 def _found_something(state: State) -> bool:

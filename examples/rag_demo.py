@@ -5,29 +5,35 @@ Offline and without a key by default; see `--help`.
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from backend import Backend, backend
+from corpus import CorpusError, Library, folder, reference
+from pipeline import Pipeline
+from report import bill, steps_table
+from rich.console import Console
+
+from langroute import LangrouteError, PolicyError, RoutedChatModel
+from langroute.testing import capture_decisions
 
 QUESTIONS = (
     "What does the pass statement do?",
-    "What happens when a return statement is executed in the try suite of a try statement with a finally clause?",
-    "When are decorators and default parameter values evaluated, and what does a with statement do with an exception?",
+    "What happens when return is executed in the try suite of a try statement with a finally clause?",
+    "When are decorators and default parameter values evaluated, and how does a with statement end?",
 )
 MAX_QUESTION_CHARS = 20_000
-_BAD_INPUT = 2
+_NO_ANSWER, _BAD_INPUT = 1, 2
 _WIDTH_WITHOUT_TERMINAL = 160
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo and return its exit code: 0, 1 where a question got no answer, 2 for bad input."""
     options = _options(argv)
-    from backend import backend
-    from corpus import CorpusError, folder, reference
-
-    from langroute import LangrouteError, PolicyError
-
     _print_anything()
     try:
         questions = [_question(options.question)] if options.question.strip() else QUESTIONS
@@ -51,12 +57,16 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="rag_demo.py",
         description="A routed RAG pipeline over the Python Language Reference, or over a folder of your own.",
-        epilog="Without OPENAI_API_KEY, stand-in models answer and nothing leaves this machine. With it, the models "
-        "of langroute.yaml do; OPENAI_BASE_URL names another server, and --small and --large its models.",
+        epilog="Without OPENAI_API_KEY, stand-in models answer and nothing leaves this machine; with it, the "
+        "models of langroute.yaml do. OPENAI_BASE_URL names another server, --small and --large its models.",
     )
     env = os.environ.get
-    parser.add_argument("--question", default=env("Q", ""), help="ask this; - reads standard input (default: $Q)")
-    parser.add_argument("--docs", default=env("DOCS", ""), help="folder of .txt and .md files (default: $DOCS)")
+    parser.add_argument(
+        "--question", default=env("Q", ""), help="ask this; - reads standard input (default: $Q)"
+    )
+    parser.add_argument(
+        "--docs", default=env("DOCS", ""), help="folder of .txt and .md files (default: $DOCS)"
+    )
     parser.add_argument("--small", default=env("SMALL", ""), help="model of the small tier (default: $SMALL)")
     parser.add_argument("--large", default=env("LARGE", ""), help="model of the large tier (default: $LARGE)")
     return parser.parse_args(argv)
@@ -74,30 +84,53 @@ def _question(given: str) -> str:
     if not question:
         raise _BadQuestionError("The question is empty.")
     if len(question) > MAX_QUESTION_CHARS:
+        limit = f"{MAX_QUESTION_CHARS:,} characters"
         raise _BadQuestionError(
-            f"The question has more than {MAX_QUESTION_CHARS:,} characters. Put long text into a folder: DOCS=folder"
+            f"The question has more than {limit}. Put long text into a folder: DOCS=folder"
         )
     if any("\ud800" <= char <= "\udfff" for char in question):
         raise _BadQuestionError("The question is not UTF-8 text.")
     return question
 
 
-def _run(models: "Backend", library: "Library", questions: Sequence[str]) -> int:
+def _run(models: Backend, library: Library, questions: Sequence[str]) -> int:
     """Ask every question, show each answer and the steps that led to it, then the bill."""
-    from pipeline import Pipeline
-    from report import bill, steps_table
-    from rich.console import Console
+    known_width = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(width=None if known_width else _WIDTH_WITHOUT_TERMINAL, markup=False, highlight=False)
+    console.print(models.notice)
+    console.print(f"Documents: {library.name}, {len(library.passages)} passages.", *library.notes, sep="\n")
+    pipeline = Pipeline(RoutedChatModel(policy=models.policy), library).graph()
+    answered = True
+    with capture_decisions() as run:
+        for question in questions:
+            answered &= _ask(pipeline, question, console)
+    console.print(bill(models.policy, run))
+    return 0 if answered else _NO_ANSWER
 
-    from langroute import RoutedChatModel
-    from langroute.testing import capture_decisions
 
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)
-    console.print(models.notice, f"Documents: {len(library.passages)} passages of {library.name}.", *library.notes, sep="\n", markup=False, highlight=False)
-    graph = Pipeline(RoutedChatModel(policy=models.policy), library).graph()
-    everything: list[Decision] = []
-    failed = 0
-    for question in questions:
-        with capture_decisions() as decisions:
-            try:
-                answer = graph.invoke({"question": question})["answer"]
-            ...
+def _ask(pipeline: Any, question: str, console: Console) -> bool:
+    """Put one question to the pipeline and show what came of it; False where no answer did."""
+    console.print(f"\nQuestion: {question}", style="bold")
+    with capture_decisions() as decisions:
+        try:
+            state = pipeline.invoke({"question": question})
+        except Exception as error:  # whatever a provider or a policy throws, the reader gets a message
+            state = {"answer": f"none, because {type(error).__name__}: {error}"}
+    console.print(f"Search query: {state.get('query', '')}")
+    console.print(
+        f"Passages read: {', '.join(passage.id for passage in state.get('passages', ())) or 'none'}"
+    )
+    console.print(f"Answer: {state['answer']}\n")
+    console.print(steps_table(decisions))
+    return "question" in state
+
+
+def _print_anything() -> None:
+    """Let a terminal that cannot show a character show a question mark instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

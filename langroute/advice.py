@@ -1,7 +1,7 @@
-"""Finds what works but will surprise its author: rules that never match, tiers nobody uses, checks without effect."""
+"""Finds what works but will surprise its author: rules that never match, tiers nobody uses, idle checks."""
 
-from collections.abc import Iterable, Iterator
-from datetime import date
+from collections.abc import Iterator
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from langroute.checking import STEPS, bindings
@@ -23,15 +23,12 @@ def warnings(policy: "Policy", *, today: date | None = None) -> tuple[PolicyProb
         policy: A checked policy.
         today: The day against which review dates are read; the machine's own day where it is None.
     """
+    day = today or datetime.now().astimezone().date()
     return (
         *_rules(policy),
         *_names(policy),
         *_budget(policy),
-        *(
-            found
-            for loc, step in bindings(policy)
-            for found in _step(policy, loc, step, today or date.today())
-        ),  # noqa: DTZ011 - a review date has no zone
+        *(found for loc, step in bindings(policy) for found in _step(policy, loc, step, day)),
     )
 
 
@@ -39,7 +36,8 @@ def _rules(policy: "Policy") -> Iterator[PolicyProblem]:
     for index, rule in enumerate(policy.rules):
         earlier = next((i for i in range(index) if _implies(rule.when, policy.rules[i].when)), None)
         if earlier is not None:
-            message = f"can never match: rule {_title(policy.rules[earlier], earlier)} takes everything that it would"
+            title = policy.rules[earlier].name or earlier
+            message = f"can never match: rule `{title}` takes everything that it would"
             yield problem(("rules", index), rule.name or NOTHING, message, "Move it up, or remove it.")
         yield from _without_effect(policy, index, rule)
 
@@ -48,7 +46,7 @@ def _implies(when: "When", earlier: "When") -> bool:
     """Whether every request for which `when` holds is one for which `earlier` holds."""
     for key in _LISTS:
         mine, theirs = getattr(when, key), getattr(earlier, key)
-        if theirs is not None and (mine is None or not _folded(mine) <= _folded(theirs)):
+        if theirs is not None and (mine is None or not set(mine) <= set(theirs)):
             return False
     for unit in ("tokens", "documents"):
         for limit, sign in ((f"min_{unit}", 1), (f"max_{unit}", -1)):
@@ -62,16 +60,8 @@ def _implies(when: "When", earlier: "When") -> bool:
     )
 
 
-def _folded(names: Iterable[str]) -> set[str]:
-    return set(names)
-
-
 def _values(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _title(rule: "RulePolicy", index: int) -> str:
-    return f"`{rule.name}`" if rule.name else f"{index}"
 
 
 def _without_effect(policy: "Policy", index: int, rule: "RulePolicy") -> Iterator[PolicyProblem]:
@@ -132,7 +122,7 @@ def _step(policy: "Policy", loc: Loc, step: "StepPolicy", today: date) -> Iterat
             (*loc, "reviewed"), step.reviewed.isoformat(), "a day in the future", "Correct the date."
         )
     if step.verify and len(step.cascade) == 1 and not step.repair and step.on_exhausted == "best":
-        message = "a rejection changes nothing: there is one tier, no repair, and the best reply there is is returned"
+        message = "a rejection changes nothing: one tier, no repair, and `best` returns the rejected reply"
         remedy = "Add a tier or `repair: 1`, or write `on_exhausted: raise`."
         yield problem((*loc, "verify"), [v.name for v in step.verify], message, remedy)
     labels = {spec.boundary for tier in policy.tiers.values() for spec in tier.models}

@@ -8,6 +8,7 @@ import asyncio
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
@@ -16,12 +17,12 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_model_stream import AsyncChatModelStream, ChatModelStream
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult, LLMResult
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, ensure_config
 from langchain_core.runnables.config import merge_configs
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 from typing_extensions import override
 
 from langroute import drive
@@ -29,7 +30,7 @@ from langroute.policy import Policy
 from langroute.request import Document, Request, as_documents
 from langroute.router import Router
 from langroute.steps import metadata_of
-from langroute.streams import CHUNKS, EVENTS, Shape
+from langroute.streams import CHUNKS, EVENTS
 from langroute.structured import RoutedStructure
 from langroute.targets import BoundSchema, BoundTools
 
@@ -68,7 +69,6 @@ class RoutedChatModel(BaseChatModel):
     documents: tuple[Document, ...] | None = Field(default=None, exclude=True, repr=False)
     embeddings: Embeddings | None = Field(default=None, exclude=True, repr=False)
     embeddings_boundary: str = "hosted"
-    _router: Router = PrivateAttr()
 
     def __init__(self, policy: Policy | str | Path | Mapping[str, Any], **kwargs: Any) -> None:
         unknown = sorted(kwargs.keys() - type(self).model_fields.keys())
@@ -82,15 +82,12 @@ class RoutedChatModel(BaseChatModel):
     def model_post_init(self, context: Any, /) -> None:
         """Bind the policy to its endpoints and build their clients."""
         super().model_post_init(context)
-        self._router = Router(
-            self.policy, embeddings=self.embeddings, embeddings_boundary=self.embeddings_boundary
-        )
-        self._router.connect()
+        self.router.connect()
 
-    @property
+    @cached_property
     def router(self) -> Router:
         """The router that this model and its copies share."""
-        return self._router
+        return Router(self.policy, embeddings=self.embeddings, embeddings_boundary=self.embeddings_boundary)
 
     def for_step(self, step: str, *, documents: Sequence[Any] | None = None) -> Self:
         """Return a copy whose calls are the named step; the copy shares everything else.
@@ -163,7 +160,7 @@ class RoutedChatModel(BaseChatModel):
     ) -> Any:
         if version != "v3":
             return super().stream_events(input, config, version=version, **kwargs)
-        events = drive.stream(self.prepare(input, config, shape=EVENTS, **kwargs), EVENTS)
+        events = drive.stream(self.prepare(input, config, **kwargs), EVENTS)
         shown = ChatModelStream()
 
         def pump() -> bool:
@@ -190,7 +187,7 @@ class RoutedChatModel(BaseChatModel):
     ) -> Any:
         if version != "v3":
             return super().astream_events(input, config, version=version, **kwargs)
-        return self._astream_v3(self.prepare(input, config, shape=EVENTS, **kwargs))
+        return self._astream_v3(self.prepare(input, config, **kwargs))
 
     async def _astream_v3(self, cascade: drive.Cascade) -> AsyncChatModelStream:
         shown = AsyncChatModelStream()
@@ -265,12 +262,11 @@ class RoutedChatModel(BaseChatModel):
         input: LanguageModelInput,
         config: RunnableConfig | None = None,
         stop: list[str] | None = None,
-        shape: Shape = CHUNKS,
         **kwargs: Any,
     ) -> drive.Cascade:
         """Return the cascade of one call, ready for one of the drivers in `langroute.drive`."""
         request, config = self._request(input, config, stop, kwargs)
-        return drive.Cascade(self._router, request, config, shape)
+        return drive.Cascade(self.router, request, config)
 
     def _request(
         self,
@@ -280,12 +276,7 @@ class RoutedChatModel(BaseChatModel):
         kwargs: dict[str, Any],
     ) -> tuple[Request, RunnableConfig]:
         config = ensure_config(config)
-        if self.callbacks or self.tags or self.metadata:
-            own: RunnableConfig = {
-                "tags": self.tags or [],
-                "metadata": self.metadata or {},
-                "callbacks": self.callbacks,
-            }
+        if own := self._own_config:
             config = merge_configs(own, config)
         metadata = metadata_of(config)
         binding = kwargs.pop("langroute_binding", None)
@@ -296,7 +287,7 @@ class RoutedChatModel(BaseChatModel):
         if stop is not None:
             kwargs["stop"] = stop
         request = Request(
-            tuple(self._convert_input(input).to_messages()),
+            _messages(self, input),
             step=self.step or metadata.get("langroute_step"),
             metadata=metadata,
             tools=tuple(binding.tools if isinstance(binding, BoundTools) else kwargs.get("tools", ())),
@@ -304,9 +295,22 @@ class RoutedChatModel(BaseChatModel):
             given_documents=self.documents,
             kwargs=kwargs,
             binding=binding,
-            overrides={name: getattr(self, name) for name in _FORWARDED if name in self.model_fields_set},
+            overrides=self._overrides,
         )
         return request, config
+
+    @property
+    def _own_config(self) -> RunnableConfig | None:
+        """Tags, metadata and callbacks that were set on the routed model itself; None without any."""
+        metadata = {name: value for name, value in (self.metadata or {}).items() if name != "lc_versions"}
+        if not (metadata or self.tags or self.callbacks):
+            return None
+        return {"tags": self.tags or [], "metadata": metadata, "callbacks": self.callbacks}
+
+    @property
+    def _overrides(self) -> dict[str, Any]:
+        """Settings of the routed model that hold for every endpoint's model."""
+        return {name: getattr(self, name) for name in _FORWARDED if name in self.__pydantic_fields_set__}
 
     # Tools and schemas -------------------------------------------------------------------------------
 
@@ -323,9 +327,8 @@ class RoutedChatModel(BaseChatModel):
             kwargs["tool_choice"] = tool_choice
         binding = BoundTools(tuple(tools), kwargs)
         shown = {"tools": [_openai_tool(tool) for tool in tools], **kwargs}
-        return self.bind(
-            **{k: shown[k] for k in ("tools", "tool_choice") if k in shown}, langroute_binding=binding
-        )
+        given = {name: shown[name] for name in ("tools", "tool_choice") if name in shown}
+        return RoutedBinding(bound=self, kwargs={**given, "langroute_binding": binding}, config={})
 
     @override
     def with_structured_output(
@@ -357,7 +360,7 @@ class RoutedChatModel(BaseChatModel):
     @override
     def _resolve_model_profile(self) -> ModelProfile | None:
         """Return what every endpoint can do: a capability that one lacks is none."""
-        return _intersection([endpoint.profile for endpoint in self._router.endpoints.by_name.values()])
+        return _intersection([endpoint.model.profile for endpoint in self.router.endpoints.by_name.values()])
 
     @override
     def get_token_ids(self, text: str) -> list[int]:
@@ -376,7 +379,7 @@ class RoutedChatModel(BaseChatModel):
     @property
     def _primary(self) -> BaseChatModel:
         """The model that stands for this one where the host wants a single name."""
-        return cast("BaseChatModel", self._router.primary(self.step).model)
+        return cast("BaseChatModel", self.router.primary(self.step).model)
 
 
 class RoutedBinding(RunnableBinding[LanguageModelInput, AIMessage]):
@@ -386,6 +389,15 @@ class RoutedBinding(RunnableBinding[LanguageModelInput, AIMessage]):
         """Return a copy whose calls are the named step: see `RoutedChatModel.for_step`."""
         model = cast("RoutedChatModel", self.bound).for_step(step, documents=documents)
         return self.model_copy(update={"bound": model})
+
+
+def _messages(model: BaseChatModel, given: LanguageModelInput) -> tuple[BaseMessage, ...]:
+    """Return the conversation; the host's conversion only where there is something to convert."""
+    if isinstance(given, str):
+        return (HumanMessage(given),)
+    if isinstance(given, list) and all(isinstance(message, BaseMessage) for message in given):
+        return tuple(given)
+    return tuple(model._convert_input(given).to_messages())  # noqa: SLF001 - the host's own conversion
 
 
 def _config(callbacks: Callbacks, tags: Any, metadata: Any, run_name: Any, run_id: Any) -> RunnableConfig:

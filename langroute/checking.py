@@ -9,10 +9,11 @@ import warnings as python_warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from langroute.errors import PolicyProblem
-from langroute.problems import NOTHING, Loc, closest, holds_secret, names_secret, problem
+from langroute.problems import Loc, closest, holds_secret, limited, names_secret, problem
 
 if TYPE_CHECKING:
     from langroute.policy import ModelSpec, Policy, StepPolicy
@@ -25,12 +26,13 @@ STEPS = ("query_rewrite", "extraction", "planning", "tool_use", "synthesis")
 
 def check(policy: "Policy") -> tuple[PolicyProblem, ...]:
     """Return every reason why the policy cannot work; empty for one that can."""
-    return (
-        *_unknown_names(policy),
-        *_endpoints(policy),
-        *_rules(policy),
-        *(found for loc, step in bindings(policy) for found in _binding(policy, loc, step)),
+    found = chain(
+        _unknown_names(policy),
+        _endpoints(policy),
+        _rules(policy),
+        *(_binding(policy, loc, step) for loc, step in bindings(policy)),
     )
+    return tuple(limited(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ def _endpoints(policy: "Policy") -> Iterator[PolicyProblem]:
 
 def _secrets(loc: Loc, value: Any) -> Iterator[PolicyProblem]:
     if isinstance(value, str) and holds_secret(value):
-        yield problem(loc, NOTHING, "looks like a secret", "Remove it: keys come from the environment.")
+        yield problem(loc, value, "looks like a secret", "Remove it: keys come from the environment.")
     elif isinstance(value, list | tuple):
         yield from (found for index, inner in enumerate(value) for found in _secrets((*loc, index), inner))
     elif isinstance(value, Mapping):

@@ -4,14 +4,15 @@
 never waits itself: it yields effects, so that sync and async, whole and streamed, are one decision.
 """
 
+import random
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
-from uuid import uuid4
 
 from langchain_core.messages import BaseMessage
+from langchain_core.prompt_values import ChatPromptValue
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
@@ -43,7 +44,7 @@ from langroute.observe import notify
 from langroute.replies import Reply, finished, read_reply
 from langroute.request import Request
 from langroute.runs import Group, Recording, attempt_config, record, start_group
-from langroute.streams import CHUNKS, Commit, Gate, Shape
+from langroute.streams import Commit, Gate, Shape
 from langroute.targets import Target, target
 
 if TYPE_CHECKING:
@@ -60,9 +61,12 @@ class ModelCall:
     messages: Sequence[BaseMessage]
     config: RunnableConfig
     commit: Commit
-    gate: Gate
+    passes: Callable[[str], bool]
+    """Whether a prefix of the reply passes the checks that can be made on it."""
+    clock: Callable[[], float]
     recordings: tuple[Recording, ...] = ()
-    clock: Callable[[], float] = time.perf_counter
+    gate: Gate | None = None
+    """Holds what the caller's own stream shows; None where the caller waits for the whole reply."""
     started_s: float = 0.0
     first_token_s: float | None = None
     """Seconds to the first content of a streamed reply."""
@@ -71,30 +75,46 @@ class ModelCall:
 
     def perform(self) -> Any:
         """Make the call and wait for the whole reply."""
-        return self.target.runnable.invoke(list(self.messages), self.config, **self.target.kwargs)
+        return self.target.runnable.invoke(self.prompt, self.config, **self.target.kwargs)
 
     async def aperform(self) -> Any:
         """Make the call and await the whole reply."""
-        return await self.target.runnable.ainvoke(list(self.messages), self.config, **self.target.kwargs)
+        return await self.target.runnable.ainvoke(self.prompt, self.config, **self.target.kwargs)
 
-    def take(self, item: Any, content: str | None) -> Sequence[Any]:
-        """Keep one item of a streamed reply, and return those that may be shown now."""
+    @property
+    def prompt(self) -> ChatPromptValue:
+        """The messages in the host's form; unvalidated, for they are messages already, and that saves 5 us."""
+        return ChatPromptValue.model_construct(messages=self.messages)
+
+    def opened(self, shape: Shape) -> Gate:
+        """Return the gate through which the caller's stream of this shape is shown."""
+        self.gate = Gate(self.commit, shape.content, shape.is_last, self.passes)
+        return self.gate
+
+    def keep(self, item: Any, content: str | None) -> None:
+        """Keep one item of a streamed reply."""
         self.items.append(item)
         if self.first_token_s is None and content is not None:
             self.first_token_s = self.clock() - self.started_s
-        return self.gate.push(item)
 
     @property
     def shown(self) -> Gate | None:
         """The gate through which part of the reply was shown; None while it can still be replaced."""
-        gates = (self.gate, *(recording.gate for recording in self.recordings))
-        return next((gate for gate in gates if gate.open), None)
+        return next((gate for gate in self._gates if gate.open), None)
+
+    def rest(self) -> Sequence[Any]:
+        """Return what the caller's stream has not shown yet, now that the reply is accepted."""
+        return () if self.gate is None else self.gate.rest()
 
     def close(self) -> None:
         """Show nothing more of this call: its attempt is over."""
-        self.gate.close()
-        for recording in self.recordings:
-            recording.gate.close()
+        for gate in self._gates:
+            gate.close()
+
+    @property
+    def _gates(self) -> list[Gate]:
+        gates = [recording.gate for recording in self.recordings]
+        return [self.gate, *gates] if self.gate is not None else gates
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +129,11 @@ class Routed:
 class Cascade:
     """One request on its way through its plan; it lives as long as the call."""
 
-    def __init__(
-        self, router: "Router", request: Request, config: RunnableConfig, shape: Shape = CHUNKS
-    ) -> None:
+    def __init__(self, router: "Router", request: Request, config: RunnableConfig) -> None:
         self._router = router
         self._request = request
         self._config = config
-        self._shape = shape
-        self._call_id = uuid4().hex
+        self._call_id = f"{random.getrandbits(128):032x}"  # an id, not a secret; uuid4 costs 3 us
         self._group: Group | None = None
         self._attempts: list[Attempt] = []
         self._calls: list[ModelCall] = []
@@ -218,15 +235,16 @@ class Cascade:
         messages: Sequence[BaseMessage] = self._request.messages
         if move.why == "repair" and (rejected := self._replies[-1]) is not None:
             messages = repair_messages(self._request, rejected, self._attempts[-1])
-        gate = Gate(commit, self._shape.content, self._shape.is_last, judge.passes_prefix)
-        return ModelCall(chosen, messages, config, commit, gate, recordings, self._router.clock)
+        return ModelCall(
+            chosen, messages, config, commit, judge.passes_prefix, self._router.clock, recordings
+        )
 
     def _bill(self, move: Call, reply: Reply) -> dict[str, Any]:
         """Return model, usage and cost of a reply as the provider reports them."""
         endpoint = self._router.endpoints.by_name[move.endpoint]
         usage, cost_usd, basis = endpoint.cost_of(reply.message)
-        if "model" in self._request.kwargs:
-            cost_usd, basis = None, "unknown"  # the caller swapped the model that the price belongs to
+        if "model" in self._request.kwargs:  # the caller swapped the model that the price belongs to
+            cost_usd, basis = None, "unknown"
         model = reply.message.response_metadata.get("model_name")
         return {
             "model": model or endpoint.model_name,
@@ -309,9 +327,11 @@ def stream(cascade: Cascade, shape: Shape) -> Iterator[Any]:
         while True:
             try:
                 if isinstance(effect, ModelCall):
+                    gate = effect.opened(shape)
                     with closing(shape.open(effect)) as source:
                         for item in source:
-                            yield from effect.take(item, shape.content(item))
+                            effect.keep(item, shape.content(item))
+                            yield from gate.push(item)
                     result = shape.assemble(effect.items)
                 else:
                     result = effect.perform()
@@ -321,7 +341,7 @@ def stream(cascade: Cascade, shape: Shape) -> Iterator[Any]:
                 effect = flow.send(result)
     except StopIteration as stop:
         routed: Routed = stop.value
-    yield from shape.ending(routed.call.gate.rest(), routed.reply.message)
+    yield from shape.ending(routed.call.rest(), routed.reply.message)
 
 
 async def astream(cascade: Cascade, shape: Shape) -> AsyncGenerator[Any, None]:
@@ -332,9 +352,11 @@ async def astream(cascade: Cascade, shape: Shape) -> AsyncGenerator[Any, None]:
         while True:
             try:
                 if isinstance(effect, ModelCall):
+                    gate = effect.opened(shape)
                     async with aclosing(shape.aopen(effect)) as source:
                         async for item in source:
-                            for released in effect.take(item, shape.content(item)):
+                            effect.keep(item, shape.content(item))
+                            for released in gate.push(item):
                                 yield released
                     result = shape.assemble(effect.items)
                 else:
@@ -345,7 +367,7 @@ async def astream(cascade: Cascade, shape: Shape) -> AsyncGenerator[Any, None]:
                 effect = flow.send(result)
     except StopIteration as stop:
         routed: Routed = stop.value
-    for item in shape.ending(routed.call.gate.rest(), routed.reply.message):
+    for item in shape.ending(routed.call.rest(), routed.reply.message):
         yield item
 
 

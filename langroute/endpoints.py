@@ -109,9 +109,8 @@ class Endpoint:
         """The provider's name of the model."""
         if self._given is None:
             return split(str(self.spec.model))[1]
-        return str(
-            _ls_params(self._given, self.bound_kwargs).get("ls_model_name") or type(self._given).__name__
-        )
+        named = _ls_params(self._given, self.bound_kwargs).get("ls_model_name")
+        return str(named or type(self._given).__name__)
 
     @cached_property
     def capabilities(self) -> Mapping[str, bool]:
@@ -176,13 +175,11 @@ class Endpoint:
             return usage, 0.0, "cached"
         if not usage.input_tokens and not usage.output_tokens:
             return None, None, "unknown"
-        price = self.price(usage.input_tokens)
-        if price is None or not self._prices_cover(metadata):
+        source = self._prices
+        price = None if source is None else source.at(usage.input_tokens, datetime.now(UTC))
+        if source is None or price is None or not source.covers(metadata.get("input_token_details") or EMPTY):
             return usage, None, "unknown"
         return usage, price.cost_usd(usage), "priced"
-
-    def _prices_cover(self, metadata: Mapping[str, Any]) -> bool:
-        return self._prices is not None and self._prices.covers(metadata.get("input_token_details") or EMPTY)
 
     @cached_property
     def _prices(self) -> PriceSource | None:
@@ -314,14 +311,12 @@ def _kinds(messages: Collection[BaseMessage]) -> set[str]:
 
 def _usage(metadata: Mapping[str, Any]) -> Usage:
     """Return LangChain's usage as ours; Anthropic's cache writes stand under their lifetimes."""
-    read = metadata.get("input_token_details") or EMPTY
-    written = read.get("cache_creation") or sum(
-        read.get(key) or 0 for key in ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
-    )
+    told = metadata.get("input_token_details") or EMPTY
+    short, long = told.get("ephemeral_5m_input_tokens"), told.get("ephemeral_1h_input_tokens")
     return Usage(
         metadata.get("input_tokens") or 0,
         metadata.get("output_tokens") or 0,
-        read.get("cache_read") or 0,
-        written,
+        told.get("cache_read") or 0,
+        told.get("cache_creation") or (short or 0) + (long or 0),
         (metadata.get("output_token_details") or EMPTY).get("reasoning") or 0,
     )

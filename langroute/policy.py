@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,10 +21,12 @@ from pydantic import (
     model_validator,
 )
 
+from langroute.bounds import out_of_bounds
 from langroute.checking import check
 from langroute.errors import PolicyError, PolicyProblem
-from langroute.loading import out_of_bounds, read
-from langroute.problems import from_validation, problem
+from langroute.loading import read
+from langroute.problems import problem
+from langroute.refusals import from_validation, sound_part
 from langroute.shapes import (
     Count,
     Day,
@@ -35,6 +39,7 @@ from langroute.shapes import (
     Seconds,
     Share,
     SomeNames,
+    SomePatterns,
     Text,
     Usd,
     Version,
@@ -88,7 +93,7 @@ class ModelSpec(_Written):
     model: Model
     """`provider:model` as LangChain writes it; from Python, a chat model may stand in its place."""
     name: Name | None = None
-    """What the log calls it. None becomes the model string in a policy, `#2` and so on telling equals apart."""
+    """What the log calls it. None becomes the model string in a policy, `#2` and so on for equals."""
     settings: dict[str, Any] = Field(default_factory=dict, examples=[{"temperature": 0}])
     """Arguments of the chat model: `base_url`, `temperature`, `reasoning_effort`; never a key."""
     price: PriceSpec | None = None
@@ -192,7 +197,7 @@ class When(_Written):
     """Key to the value, or the list of values, that the config's metadata must have: tenant, risk."""
     keywords: SomeNames | None = None
     """Words or phrases, any case, in the head and tail (2,000 characters each) of the prompt."""
-    patterns: SomeNames | None = None
+    patterns: SomePatterns | None = None
     """Regular expressions, searched where keywords are."""
     min_tokens: Count | None = None
     """Fewest estimated input tokens."""
@@ -329,8 +334,14 @@ class Policy(_Written):
         try:
             super().__init__(**written)
         except ValidationError as error:
-            return from_validation(error, written, policy_schema())
-        return []
+            problems = from_validation(error, written, policy_schema())
+            rest = sound_part(written, error)
+        else:
+            return []
+        with suppress(ValidationError):
+            super().__init__(**rest)
+            problems += check(self)
+        return problems
 
     @classmethod
     def load(cls, source: "str | Path | Mapping[str, Any] | Policy") -> "Policy":
@@ -345,31 +356,25 @@ class Policy(_Written):
         """
         if isinstance(source, Policy):
             return source
-        if isinstance(source, Mapping):
-            return cls._built(source)
-        if not isinstance(source, str | Path):
+        if not isinstance(source, str | Path | Mapping):
             remedy = "Pass a path, a mapping or a Policy."
             raise PolicyError([problem((), source, "not something a policy can be read from", remedy)])
-        path = Path(source)
-        data = read(path)
+        written = source if isinstance(source, Mapping) else read(Path(source))
         try:
-            return cls._built(data)
+            return cls(**{str(key): value for key, value in written.items()})
         except PolicyError as error:
-            raise PolicyError(error.problems, str(path)) from None
-
-    @classmethod
-    def _built(cls, written: Mapping[str, Any]) -> "Policy":
-        if all(isinstance(key, str) for key in written):
-            return cls(**written)
-        raise PolicyError(out_of_bounds(written))
+            origin = "policy" if isinstance(source, Mapping) else str(source)
+            raise PolicyError(error.problems, origin) from None
 
     @field_validator("tiers")
     @classmethod
     def _name_endpoints(cls, tiers: dict[str, TierPolicy]) -> dict[str, TierPolicy]:
         """Give every endpoint a name: its model, and `#2` and so on where several are the same."""
-        used = {spec.name for tier in tiers.values() for spec in tier.models if spec.name is not None}
+        counts = Counter(
+            spec.name for tier in tiers.values() for spec in tier.models if spec.name is not None
+        )
         return {
-            name: tier.model_copy(update={"models": tuple(_with_name(spec, used) for spec in tier.models)})
+            name: tier.model_copy(update={"models": tuple(_with_name(spec, counts) for spec in tier.models)})
             for name, tier in tiers.items()
         }
 
@@ -390,13 +395,14 @@ class Policy(_Written):
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
-def _with_name(spec: ModelSpec, used: set[str]) -> ModelSpec:
+def _with_name(spec: ModelSpec, counts: Counter[str]) -> ModelSpec:
     if spec.name is not None:
         return spec
-    model = str(spec.model_dump(mode="json", include={"model"})["model"])
-    names = (model if number == 1 else f"{model}#{number}" for number in range(1, len(used) + 2))
-    name = next(name for name in names if name not in used)
-    used.add(name)
+    model = name = str(spec.model_dump(mode="json", include={"model"})["model"])
+    while name in counts:
+        counts[model] += 1
+        name = f"{model}#{counts[model]}"
+    counts[name] += 1
     return spec.model_copy(update={"name": name})
 
 

@@ -1,16 +1,11 @@
-"""Says what is wrong with a policy as path, value, message and remedy, and never shows a secret.
-
-Three sources speak here in one voice: what a file may not hold, what pydantic refused, and what
-`langroute.checking` found. The JSON Schema of the policy tells which keys are known where.
-"""
+"""Says what is wrong with a policy as path, value, message and remedy, and never shows a secret."""
 
 import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
-
-from pydantic import BaseModel, ValidationError
 
 from langroute.errors import PolicyProblem
 
@@ -18,9 +13,9 @@ __all__ = [
     "NOTHING",
     "Loc",
     "closest",
-    "from_validation",
     "holds_secret",
     "key_path",
+    "limited",
     "names_secret",
     "problem",
     "shown",
@@ -32,8 +27,8 @@ NOTHING = object()
 Loc = tuple[str | int, ...]
 """Where something stands: keys and list indexes from the top of the policy."""
 
-_MAX_PROBLEMS = 100
-"""A file with more problems than this is not a policy; the rest are counted, not described."""
+MAX_PROBLEMS = 100
+"""A file with more problems than this is no policy; the rest are not described."""
 
 _SHOWN_CHARS = 60
 _SCANNED_CHARS = 2_000
@@ -57,18 +52,14 @@ _SECRET_TEXT = re.compile(
 )
 _PLAIN_KEY = re.compile(r"[\w*?\-]+")
 
-_EXPECTED = {
-    "string": "text; put it in quotes",
-    "float": "a number",
-    "int": "a whole number",
-    "bool": "true or false",
-    "tuple": "a list, in square brackets",
-    "list": "a list, in square brackets",
-    "dict": "a mapping of keys to values",
-    "model": "a mapping of keys to values",
-    "date": "a date as 2025-12-31",
-}
-_LIMITS = {"gt": "greater than", "ge": "at least", "lt": "less than", "le": "at most"}
+
+def limited(problems: Iterable[PolicyProblem]) -> list[PolicyProblem]:
+    """Return the first problems; where there are more than anybody would read, the last one says so."""
+    found = list(islice(problems, MAX_PROBLEMS + 1))
+    if len(found) > MAX_PROBLEMS:
+        message = f"more than {MAX_PROBLEMS} problems were found"
+        found[-1] = problem((), NOTHING, message, "Correct the ones above first.")
+    return found
 
 
 def problem(loc: Loc, value: Any, message: str, remedy: str) -> PolicyProblem:
@@ -91,21 +82,22 @@ def key_path(loc: Loc) -> str:
 
 def shown(value: Any, loc: Loc = ()) -> str:
     """Return `value` short enough for a message; `***` for a secret, the class alone of an object."""
+    text = type(value).__name__
     if any(isinstance(key, str) and names_secret(key) for key in loc):
-        return "***"
-    if isinstance(value, str):
-        return _text(value)
-    if value is NOTHING:
-        return ""
-    if isinstance(value, Mapping):
-        return f"{{{len(value)} key{'s' * (len(value) != 1)}}}"
-    if isinstance(value, list | tuple):
-        return f"[{len(value)} item{'s' * (len(value) != 1)}]"
-    if isinstance(value, int) and value.bit_length() > _SHOWN_CHARS:
-        return f"a number of {value.bit_length()} bits"
-    if value is None or isinstance(value, int | float):
-        return json.dumps(value)
-    return type(value).__name__
+        text = "***"
+    elif value is NOTHING:
+        text = ""
+    elif isinstance(value, str):
+        text = _text(value)
+    elif isinstance(value, Mapping):
+        text = f"{{{len(value)} key{'s' * (len(value) != 1)}}}"
+    elif isinstance(value, list | tuple):
+        text = f"[{len(value)} item{'s' * (len(value) != 1)}]"
+    elif isinstance(value, int) and value.bit_length() > _SHOWN_CHARS:
+        text = f"a number of {value.bit_length()} bits"
+    elif value is None or isinstance(value, int | float):
+        text = json.dumps(value)
+    return text
 
 
 def names_secret(key: str) -> bool:
@@ -128,109 +120,6 @@ def closest(name: str, known: Iterable[str], otherwise: str) -> str:
     listed += ", …" if len(names) > _NAMES_LISTED else ""
     opening = f"Did you mean `{near[0]}`?" if near else otherwise
     return f"{opening} Known: {listed}."
-
-
-def from_validation(error: ValidationError, written: Any, schema: Mapping[str, Any]) -> list[PolicyProblem]:
-    """Return what pydantic refused, each at the place where the person wrote it.
-
-    Args:
-        error: The refusal. Its own text quotes values as they are, so it must not be shown or chained.
-        written: What was validated, as it was written.
-        schema: JSON Schema of the policy, for the keys known at each place.
-    """
-    errors = [item for item in error.errors(include_url=False) if not _follows(item)]
-    found = {_refusal(item, written, schema): None for item in errors[:_MAX_PROBLEMS]}
-    problems = list(found)
-    if len(errors) > _MAX_PROBLEMS:
-        more = f"{len(errors) - _MAX_PROBLEMS} more problems were found"
-        problems.append(problem((), NOTHING, more, "Correct the ones above first."))
-    return problems
-
-
-def _follows(item: Mapping[str, Any]) -> bool:
-    """Whether an error is only a consequence of another one, as when every item of a list was refused."""
-    if item["type"] == "too_short":
-        return bool(item["ctx"]["actual_length"] != len(item["input"]))
-    return str(item["type"]) == "default_factory_not_called"
-
-
-def _refusal(item: Mapping[str, Any], written: Any, schema: Mapping[str, Any]) -> PolicyProblem:
-    kind, value, context = str(item["type"]), item["input"], item.get("ctx", {})
-    loc = _written_loc(item["loc"], written, keeps_last=kind == "missing")
-    if kind == "missing":
-        return problem(loc, NOTHING, "the key is missing", _how_to_add(str(loc[-1]), _nodes(schema, loc)))
-    if kind == "extra_forbidden":
-        known = {key for node in _nodes(schema, loc[:-1]) for key in node.get("properties", ())}
-        return problem(loc, value, "unknown key", closest(str(loc[-1]), sorted(known), "Remove it."))
-    if "remedy" in context:
-        return problem(
-            (*loc, *context.get("at", ())), context.get("value", value), item["msg"], context["remedy"]
-        )
-    message, remedy = _explained(kind, str(item["msg"]), context)
-    return problem(loc, value, message, remedy)
-
-
-def _explained(kind: str, message: str, context: Mapping[str, Any]) -> tuple[str, str]:
-    """Return message and remedy of one of pydantic's own refusals."""
-    for limit, words in _LIMITS.items():
-        if limit in context:
-            return f"must be {words} {context[limit]}", f"Write a number {words} {context[limit]}."
-    if kind == "literal_error":
-        return "not one of the allowed values", f"Write {context['expected']}."
-    if kind in {"too_short", "string_too_short"}:
-        return "must not be empty", "Write at least one, or remove the key."
-    if kind in {"too_long", "string_too_long"}:
-        return f"longer than {context['max_length']}", "Shorten it."
-    expected = _EXPECTED.get(kind.partition("_")[0])
-    if expected:
-        return f"not {expected.partition(',')[0].partition(';')[0]}", f"Write {expected}."
-    return message[:1].lower() + message[1:].rstrip("."), "Change it, or remove the key."
-
-
-def _written_loc(loc: Loc, written: Any, *, keeps_last: bool) -> Loc:
-    """Drop from pydantic's path what nobody wrote: union branches, and the index of a bare value."""
-    kept: list[str | int] = []
-    for index, key in enumerate(loc):
-        try:
-            written = getattr(written, str(key)) if isinstance(written, BaseModel) else written[key]
-        except (LookupError, TypeError, AttributeError):
-            if keeps_last and index == len(loc) - 1:
-                kept.append(key)
-        else:
-            kept.append(key)
-            if isinstance(written, str):
-                break
-    return tuple(kept)
-
-
-def _nodes(schema: Mapping[str, Any], loc: Loc) -> list[Mapping[str, Any]]:
-    """Return the schema's nodes that describe the place `loc`, every branch of a union."""
-    nodes = list(_branches(schema, schema))
-    for key in loc:
-        below = (_below(node, key) for node in nodes)
-        nodes = [branch for node in below if isinstance(node, Mapping) for branch in _branches(node, schema)]
-    return nodes
-
-
-def _below(node: Mapping[str, Any], key: str | int) -> Any:
-    if isinstance(key, int):
-        return node.get("items")
-    return node.get("properties", {}).get(key, node.get("additionalProperties"))
-
-
-def _branches(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    if "$ref" in node:
-        yield from _branches(schema["$defs"][node["$ref"].rpartition("/")[2]], schema)
-    yield node
-    for word in ("anyOf", "oneOf", "allOf"):
-        for branch in node.get(word, ()):
-            yield from _branches(branch, schema)
-
-
-def _how_to_add(key: str, nodes: list[Mapping[str, Any]]) -> str:
-    described = next((node["description"] for node in nodes if "description" in node), "")
-    sentence = re.split(r"(?<=[.;:])\s", described, maxsplit=1)[0].rstrip(".;:")
-    return f"Add `{key}`: {sentence[:1].lower()}{sentence[1:]}." if sentence else f"Add `{key}`."
 
 
 def _text(text: str) -> str:

@@ -35,9 +35,9 @@ def finished(reply: Reply, decision: Decision) -> Reply:
     earlier message in a thread; it gets a fresh one.
     """
     message = reply.message
-    update: dict[str, Any] = {
-        "response_metadata": {**message.response_metadata, "langroute": decision.as_dict()},
-    }
+    metadata = {**message.response_metadata, "langroute": decision.as_dict()}
     if decision.attempts[cast("int", decision.chosen)].cost_basis == "cached":
-        update["id"] = f"lc_run--{uuid4()}"
-    return replace(reply, message=message.model_copy(update=update))
+        fresh = {"id": f"lc_run--{uuid4()}", "response_metadata": metadata}
+        return replace(reply, message=message.model_copy(update=fresh))
+    message.response_metadata = metadata  # in place, as the host does: a copy costs 3 us
+    return reply

@@ -138,6 +138,19 @@ class Request:
         return ""
 
     @_cached
+    def asked(self) -> str:
+        """The question without the text of `<document id=…>` blocks; the sample where no person asks."""
+        at = next(
+            (i for i in range(len(self.messages) - 1, -1, -1) if self.messages[i].type == "human"), None
+        )
+        if at is None:
+            return self.sample
+        text, spans = self.texts[at], self._document_spans.get(at, [])
+        starts = [0, *(end for _, _, end in spans)]
+        ends = [*(start for _, start, _ in spans), len(text)]
+        return _head_and_tail("\n".join([text[start:end] for start, end in zip(starts, ends, strict=True)]))
+
+    @_cached
     def sample(self) -> str:
         """Head and tail (2,000 characters each) of everything but the tools, for keywords and features."""
         if len(self.texts) == 1:
@@ -163,9 +176,9 @@ class Request:
         if self.given_documents is not None:
             return self.given_documents
         return tuple(
-            Document(document_id, text[start:end].strip())
-            for text in self._tagged_texts
-            for document_id, start, end in _tagged(text)
+            Document(document_id, self.texts[at][start:end].strip())
+            for at, found in self._document_spans.items()
+            for document_id, start, end in found
         )
 
     @_cached
@@ -173,7 +186,7 @@ class Request:
         """Number of documents, counted without copying them."""
         if self.given_documents is not None:
             return len(self.given_documents)
-        return sum([1 for text in self._tagged_texts for _ in _tagged(text)])
+        return sum(map(len, self._document_spans.values()))
 
     @_cached
     def last_tool_messages(self) -> tuple[ToolMessage, ...]:
@@ -214,13 +227,14 @@ class Request:
         return -1
 
     @_cached
-    def _tagged_texts(self) -> list[str]:
-        """Texts in which documents may stand."""
-        return [
-            text
-            for message, text in zip(self.messages, self.texts, strict=True)
-            if "<" in text and "</" in text and not isinstance(message, AIMessage)
+    def _document_spans(self) -> dict[int, list[tuple[str, int, int]]]:
+        """Id, start and end of the tagged documents in each message that has some, by the message's index."""
+        may_have = [
+            at
+            for at, text in enumerate(self.texts)
+            if "<" in text and "</" in text and not isinstance(self.messages[at], AIMessage)
         ]
+        return {at: found for at in may_have if (found := list(_tagged(self.texts[at])))}
 
     def _tokens(self, messages: Sequence[BaseMessage], texts: Sequence[str]) -> int:
         """Return the estimated tokens of these messages, whose texts are `texts`."""
@@ -275,7 +289,7 @@ def _as_document(item: Any, position: int) -> Document:
         return item
     if isinstance(item, str):
         return Document(str(position), item)
-    fields: Mapping[str, Any] = item if isinstance(item, Mapping) else vars(item)
+    fields: Mapping[str, Any] = item if isinstance(item, Mapping) else getattr(item, "__dict__", EMPTY)
     text = next((fields[key] for key in ("text", "page_content", "content") if key in fields), None)
     if not isinstance(text, str):
         raise TypeError(
@@ -311,7 +325,7 @@ def _schema_chars(tool: Any) -> int:
     described = len(tool_name(tool)) + len(
         getattr(tool, "description", None) or getattr(tool, "__doc__", None) or ""
     )
-    arguments = getattr(tool, "args_schema", None) or tool
+    arguments = getattr(tool, "args_schema", tool)
     if isinstance(arguments, Mapping):
         return _TOOL_CHARS + described + len(str(arguments))
     fields = getattr(arguments, "model_fields", None) or getattr(arguments, "__annotations__", None) or {}

@@ -3,6 +3,7 @@
 Numbers are strict: text or `true` is no number. A bare value may stand where a list of one is meant.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any, Literal
@@ -24,12 +25,16 @@ __all__ = [
     "Seconds",
     "Share",
     "SomeNames",
+    "SomePatterns",
     "Text",
     "Usd",
     "Version",
     "Wanted",
     "listed",
 ]
+
+
+_PROVIDER_MODEL = re.compile(r"[^\s:/]{1,50}:[^\s/]\S{0,250}")
 
 
 def listed(value: Any) -> Any:
@@ -41,14 +46,7 @@ def _model(value: Any) -> Any:
     """Check that a model is a chat model, or `provider:model` with both parts."""
     if isinstance(value, Runnable):
         return value
-    provider, _, model = value.partition(":") if isinstance(value, str) else ("", "", "")
-    if (
-        not provider
-        or not model
-        or len(value.split()) != 1
-        or value != value.strip()
-        or model.startswith("//")
-    ):
+    if not isinstance(value, str) or not _PROVIDER_MODEL.fullmatch(value):
         remedy = "Write `provider:model`, for example `openai:gpt-5-nano`."
         raise PydanticCustomError("model", "not a model with its provider", {"remedy": remedy})
     return value
@@ -98,9 +96,14 @@ Text = Annotated[str, Field(min_length=1)]
 _Texts = tuple[Text, ...]
 _SomeTexts = Annotated[tuple[Text, ...], Field(min_length=1)]
 Names = Annotated[_Texts, BeforeValidator(listed, json_schema_input_type=Text | _Texts)]
+_Pattern = Annotated[str, Field(min_length=1, max_length=1_000)]
+_SomePatterns = Annotated[tuple[_Pattern, ...], Field(min_length=1)]
+SomePatterns = Annotated[
+    _SomePatterns, BeforeValidator(listed, json_schema_input_type=_Pattern | _SomePatterns)
+]
 SomeNames = Annotated[_SomeTexts, BeforeValidator(listed, json_schema_input_type=Text | _SomeTexts)]
 
-ModelString = Annotated[str, Field(pattern=r"^[^\s:]+:\S+$", examples=["openai:gpt-5-nano"])]
+ModelString = Annotated[str, Field(pattern=f"^{_PROVIDER_MODEL.pattern}$", examples=["openai:gpt-5-nano"])]
 Model = Annotated[
     str | BaseChatModel | Runnable[Any, Any],
     PlainValidator(_model, json_schema_input_type=ModelString),

@@ -10,8 +10,9 @@ from typing import Any, Literal, Protocol, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.chat_model_stream import ChatModelStream
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
+from langchain_core.messages import AIMessage, AIMessageChunk, message_chunk_to_message
 from langchain_core.messages.ai import add_ai_message_chunks
+from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableConfig
 
 from langroute.request import message_text
@@ -28,8 +29,11 @@ class Opened(Protocol):
     """What a shape needs of the call it opens."""
 
     target: Target
-    messages: Sequence[BaseMessage]
     config: RunnableConfig
+
+    @property
+    def prompt(self) -> PromptValue:
+        """The messages to send."""
 
 
 class Shape(Protocol):
@@ -58,10 +62,10 @@ class _Chunks:
     """Message chunks, as `stream` and `astream` give them."""
 
     def open(self, call: Opened) -> Generator[Any, None, None]:
-        yield from call.target.runnable.stream(list(call.messages), call.config, **call.target.kwargs)
+        yield from call.target.runnable.stream(call.prompt, call.config, **call.target.kwargs)
 
     async def aopen(self, call: Opened) -> AsyncGenerator[Any, None]:
-        source = call.target.runnable.astream(list(call.messages), call.config, **call.target.kwargs)
+        source = call.target.runnable.astream(call.prompt, call.config, **call.target.kwargs)
         async with aclosing(cast("AsyncGenerator[Any, None]", source)):
             async for chunk in source:
                 yield chunk
@@ -98,7 +102,7 @@ class _Events:
 
     def open(self, call: Opened) -> Generator[Any, None, None]:
         model = cast("BaseChatModel", call.target.runnable)
-        events = model.stream_events(list(call.messages), call.config, version="v3", **call.target.kwargs)
+        events = model.stream_events(call.prompt, call.config, version="v3", **call.target.kwargs)
         try:
             yield from events
         finally:
@@ -107,7 +111,7 @@ class _Events:
 
     async def aopen(self, call: Opened) -> AsyncGenerator[Any, None]:
         model = cast("BaseChatModel", call.target.runnable)
-        opening = model.astream_events(list(call.messages), call.config, version="v3", **call.target.kwargs)
+        opening = model.astream_events(call.prompt, call.config, version="v3", **call.target.kwargs)
         async with await opening as events:
             async for event in events:
                 yield event

@@ -74,8 +74,8 @@ class Embedder:
         known = self._texts.get(text)
         if known is None:
             (known,) = yield from self._embed((text,), self.timeout_s)
-            while len(self._texts) >= _MOST_TEXTS:
-                self._texts.pop(next(iter(self._texts)), None)
+            for old in list(self._texts)[: len(self._texts) + 1 - _MOST_TEXTS]:
+                self._texts.pop(old, None)
             self._texts[text] = known
         return known
 

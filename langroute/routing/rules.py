@@ -72,7 +72,7 @@ class Rules:
             if phrases is None:
                 continue
             if rule.intents is None:
-                return Match(rule.start, f"rule {rule.label} ({', '.join(phrases)})")
+                return _matched(rule, phrases)
             if self._embedder is None or blind is not None:
                 reasons.append(f"rule {rule.label} passed over: {blind}")
                 continue
@@ -84,7 +84,7 @@ class Rules:
                 return Match(None, f"rule {rule.label} could not be decided: {what_failed(error)}")
             if nearest.name in rule.intents and nearest.similarity >= self._min_similarity:
                 phrases.append(f"intent {nearest.name}, similarity {nearest.similarity:.2f}")
-                return Match(rule.start, f"rule {rule.label} ({', '.join(phrases)})")
+                return _matched(rule, phrases)
         return None
 
 
@@ -97,6 +97,10 @@ def _phrases(rule: _Rule, request: Request, step: str) -> list[str] | None:
             return None
         phrases.append(phrase)
     return phrases
+
+
+def _matched(rule: _Rule, phrases: Sequence[str]) -> Match:
+    return Match(rule.start, f"rule {rule.label} ({', '.join(phrases) or 'always'})")
 
 
 def _compiled(rule: RulePolicy, number: int) -> _Rule:

@@ -17,9 +17,11 @@ def capture_decisions() -> Iterator[list[Decision]]:
     bare `threading.Thread` does not, unless it runs in a copy of it. Blocks may be nested: each hears all
     that is decided inside it. After the block the list stays and no longer grows.
 
-        with capture_decisions() as decisions:
-            model.invoke("Hi")
-        assert decisions[0].step.step == "synthesis"
+    ```python
+    with capture_decisions() as decisions:
+        model.invoke("Hi")
+    assert decisions[0].step.step == "synthesis"
+    ```
     """
     decisions: list[Decision] = []
     token = OBSERVERS.set((*OBSERVERS.get(), decisions.append))

@@ -30,9 +30,11 @@ class StartProvider(Protocol):
 def loopback_provider() -> Iterator[StartProvider]:
     """Start as many providers as the test asks for, and stop them all when it ends.
 
+    ```python
     def test_says_hello(loopback_provider):
         provider = loopback_provider({"small": "Hello!"})
         assert provider.chat_model("small").invoke("Hi").text == "Hello!"
+    ```
     """
     with ExitStack() as running:
 

@@ -30,8 +30,10 @@ class LoopbackProvider:
     Tokens are estimated at four characters each. `prompt_tokens_details.cached_tokens` counts the blocks of
     64 tokens that an earlier prompt to the same model began with.
 
-        with LoopbackProvider({"small": "Hello!"}) as provider:
-            reply = provider.chat_model("small").invoke("Hi")
+    ```python
+    with LoopbackProvider({"small": "Hello!"}) as provider:
+        reply = provider.chat_model("small").invoke("Hi")
+    ```
 
     Args:
         models: The models by name.

@@ -99,16 +99,17 @@ def check_request(body: Mapping[str, Any]) -> None:
 
 
 def _misshapen(error: ValidationError, body: Mapping[str, Any]) -> WireError:
-    first = error.errors(include_url=False)[0]
-    missing = first["type"] == "missing"
-    param = _param(first["loc"], body, missing=missing)
+    # Of a union's arms, the one that went deepest is the one that was meant.
+    found = max(error.errors(include_url=False), key=lambda each: len(each["loc"]))
+    missing = found["type"] == "missing"
+    param = _param(found["loc"], body, missing=missing)
     if missing:
         return _refuse(f"Missing required parameter: '{param}'.", param)
-    return _refuse(f"Invalid '{param}': {first['msg']}.", param)
+    return _refuse(f"Invalid '{param}': {found['msg']}.", param)
 
 
 def _param(where: Sequence[int | str], body: Any, *, missing: bool) -> str:
-    """Return a path as OpenAI writes it, `messages[0].role`, without the names pydantic gives to a union's arms."""
+    """Return a path as OpenAI writes it, `messages[0].role`; pydantic's names of a union's arms left out."""
     path, at = "", body
     for depth, key in enumerate(where, start=1):
         if isinstance(at, list) and isinstance(key, int):

@@ -62,7 +62,9 @@ class ScriptedChatModel(BaseChatModel):
     word, then one last chunk with usage and finish reason. `calls` holds what the model was asked. Safe to
     use from several threads; copies (`model_copy`) share script and calls.
 
-        model = ScriptedChatModel(name="small", replies=["Hello!", RuntimeError("down")])
+    ```python
+    model = ScriptedChatModel(name="small", replies=["Hello!", RuntimeError("down")])
+    ```
 
     Args:
         name: The model's name, in `response_metadata["model_name"]` and in traces.
@@ -96,6 +98,10 @@ class ScriptedChatModel(BaseChatModel):
     @property
     def _llm_type(self) -> str:
         return "langroute-scripted"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"name": self.name}  # LangChain's caches tell models apart by it
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)

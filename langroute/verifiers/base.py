@@ -36,7 +36,7 @@ class Opinion:
 
 
 class Asker(Protocol):
-    """How a verifier calls a model: a flow that returns an `Opinion`, on the step's bill and inside its boundary."""
+    """How a verifier calls a model: a flow of an `Opinion`, on the step's bill and inside its boundary."""
 
     def __call__(
         self,
@@ -91,12 +91,12 @@ class Verifier(BaseModel):
 
     name: ClassVar[str]
     reads: ClassVar[Literal["prefix", "reply"]] = "reply"
-    """`prefix` where the check can be made on the first words of a reply, so that a stream may start early."""
+    """`prefix` where the check needs only the first words of a reply, so that a stream may start early."""
     shorthand: ClassVar[str | None] = None
     """The setting that a bare value sets: with `min`, `{confidence: 0.7}` is `{confidence: {min: 0.7}}`."""
 
     def tiers(self) -> tuple[str, ...]:
-        """Return the tiers that this check calls, so that a policy naming an unknown one is refused when loaded."""
+        """Return the tiers that this check calls, so that loading a policy finds the unknown ones."""
         return ()
 
     @property
@@ -104,7 +104,7 @@ class Verifier(BaseModel):
         """Whether the check calls a model: such checks run last, and only while nothing was found wrong."""
         return bool(self.tiers())
 
-    def check(self, case: Case) -> Verdict:
+    def check(self, case: Case) -> Verdict:  # noqa: ARG002  # subclasses look at it
         """Return the verdict on one reply, without waiting for anything."""
         raise TypeError(f"{type(self).__name__} must define check() or judge()")
 

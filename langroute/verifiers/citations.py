@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,6 +21,7 @@ _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _BRACKET = re.compile(r"\[([^\[\]\n]{1,200})\](?!\()|【([^【】\n]{1,200})】")
 _LABEL = re.compile(r"(?:doc(?:ument)?|source|ref(?:erence)?|passage|id)s?\b\s*[:#]?\s*|[\^#]", re.IGNORECASE)
 _RANGE = re.compile(r"(\d{1,4})\s*[-–]\s*(\d{1,4})")
+_POSITION = re.compile(r"[0-9]{1,6}")
 _IDENTIFIER = re.compile(r"[\w./:#^-]{1,80}")
 _OMISSION = re.compile(r"\.{3}|…|\[[^\[\]]*\]")
 _SENTENCE_END = re.compile(r"[.!?]\s|\n")
@@ -30,6 +31,9 @@ _NEAR_CHARS = 60
 """How far a quotation and its citation may stand apart, within one sentence."""
 
 _MAX_QUOTES = 500
+
+_NAMES = 8
+"""Ids that a reason lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class Citations(Verifier):
             return self.rejects(f"the reply cites none of the {index.count} supplied documents", 0.0)
         references = list(dict.fromkeys(ref for citation in citations for ref in citation.references))
         unknown = [ref for ref in references if not index.resolve(ref)]
-        quotes = [match for match in QUOTE.finditer(text)]
+        quotes = list(QUOTE.finditer(text))
         if len(quotes) > _MAX_QUOTES:
             return self.rejects(f"the reply has more than {_MAX_QUOTES} quotations", 0.0)
         checked, wrong = _wrong_quotes(text, quotes, citations, index)
@@ -113,16 +117,18 @@ class _Index:
     @property
     def described(self) -> str:
         if not self.numbered and self.count > 1:
-            names = ", ".join(f"[{shown(document.id, 40)}]" for document in self.documents[:5])
-            more = " and others" if self.count > 5 else ""
-            return f"documents 1 to {self.count} ({names}{more}) were"
-        names = ", ".join(f"[{shown(document.id, 40)}]" for document in self.documents[:9])
-        return f"{names} {'was' if self.count == 1 else 'were'}"
+            return f"documents 1 to {self.count} ({self._names()}) were"
+        return f"{self._names()} {'was' if self.count == 1 else 'were'}"
+
+    def _names(self) -> str:
+        names = [f"[{shown(name, 40)}]" for name in dict.fromkeys(d.id for d in self.documents)]
+        more = [f"{len(names) - _NAMES} more"] if len(names) > _NAMES else []
+        return ", ".join(names[:_NAMES] + more)
 
     def resolve(self, reference: str) -> list[Document]:
         """Return the documents that a reference means; a document may come in several parts of one id."""
         named = self.by_id.get(reference.casefold())
-        if named or self.numbered or not reference.isdigit() or len(reference) > 6:
+        if named or self.numbered or not _POSITION.fullmatch(reference):
             return named or []
         position = int(reference)
         return [self.documents[position - 1]] if 1 <= position <= self.count else []
@@ -173,7 +179,7 @@ def _references(content: str, index: _Index) -> tuple[str, ...]:
 def _wrong_quotes(
     text: str, quotes: Sequence[re.Match[str]], citations: Sequence[_Citation], index: _Index
 ) -> tuple[int, list[str]]:
-    """Return how many quotations stand next to a citation, and a sentence for each that is not in its document."""
+    """Return how many quotations stand next to a citation, and a sentence for each that does not hold."""
     starts = [citation.start for citation in citations]
     checked, wrong = 0, []
     for quote in quotes:

@@ -2,32 +2,33 @@
 
 import hashlib
 from collections.abc import Generator
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from langroute.cascade import Verdict
 from langroute.cost import Spend
 from langroute.request import Request, message_text
 from langroute.verifiers.base import Case, Verifier
-from langroute.verifiers.spec import NestedVerifierSpec
+from langroute.verifiers.spec import VerifierSpecs
 
 __all__ = ["AllOf", "AnyOf", "Sampled"]
-
-
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else (value,)
 
 
 class _Combinator(Verifier):
     shorthand: ClassVar[str | None] = "verify"
 
-    verify: Annotated[tuple[NestedVerifierSpec, ...], BeforeValidator(_as_list)] = Field(min_length=1)
+    verify: VerifierSpecs
     """The verifiers, written as in a step; one alone needs no list."""
 
     def tiers(self) -> tuple[str, ...]:
         """Return the tiers of all verifiers inside."""
         return tuple(dict.fromkeys(tier for verifier in self.verify for tier in verifier.tiers()))
+
+    @property
+    def asks(self) -> bool:
+        """Whether any verifier inside calls a model."""
+        return any(verifier.asks for verifier in self.verify)
 
 
 class AllOf(_Combinator):

@@ -62,6 +62,11 @@ class SelfRated(Verifier):
     min: float = Field(ge=0, le=1, allow_inf_nan=False)
     """Certainty that must be reached."""
 
+    @property
+    def asks(self) -> bool:
+        """True: the endpoint under check is asked once more."""
+        return True
+
     def judge(self, case: Case) -> Generator[Any, Any, Verdict]:
         """Ask the same endpoint; accept when its rating reaches `min`."""
         task = (

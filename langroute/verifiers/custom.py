@@ -82,12 +82,10 @@ def _call(function: Callable[..., Any], case: Case) -> CustomResult:
 
 async def _acall(function: Callable[..., Any], case: Case) -> CustomResult:
     """Await a coroutine function here; call any other in a thread, so that the loop goes on."""
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)
-    ):  # noqa: B004  # asks whether it is async, not whether it can be called
-        return await function(case)  # type: ignore[no-any-return]  # as above
-    answer = await asyncio.to_thread(function, case)
-    return await answer if inspect.isawaitable(answer) else answer
+    named = function if inspect.isroutine(function) else type(function).__call__
+    direct = inspect.iscoroutinefunction(named)
+    answer: Any = function(case) if direct else await asyncio.to_thread(function, case)
+    return await answer if inspect.isawaitable(answer) else answer  # type: ignore[no-any-return]  # as above
 
 
 def _in_own_thread(call: Callable[[], CustomResult]) -> CustomResult:

@@ -1,4 +1,4 @@
-"""JSON Schema checks that end soon whatever the value is: no back-tracking, no quadratic search, no network."""
+"""JSON Schema checks that end soon whatever the value: no back-tracking, no quadratic search, no network."""
 
 import json
 import re
@@ -13,6 +13,9 @@ __all__ = ["check_json_schema", "first_problem"]
 
 _ERRORS = 50
 """Errors among which the most telling is looked for; a hostile value can have a million."""
+
+_MESSAGE_CHARS = 200
+"""A message begins with the value, which can be long, and ends with what is wrong."""
 
 _SLOW_PATTERN_CHARS = 200
 """Longest text for a pattern that only a back-tracking engine understands."""
@@ -43,7 +46,7 @@ def first_problem(schema: Mapping[str, Any], value: Any) -> str | None:
     if error is None:
         return None
     path = error.json_path.removeprefix("$").removeprefix(".")
-    message = error.message if len(error.message) <= 200 else f"…{error.message[-200:]}"
+    message = error.message if len(error.message) <= _MESSAGE_CHARS else f"…{error.message[-_MESSAGE_CHARS:]}"
     return f"{path}: {message}" if path else message
 
 
@@ -58,7 +61,8 @@ def _checker(schema: Mapping[str, Any]) -> Any:
 def _bounded(checker: Any) -> Any:
     from jsonschema.validators import extend
 
-    return extend(checker, {"pattern": _pattern, "uniqueItems": _unique_items})
+    keywords = {"pattern": _pattern, "uniqueItems": _unique_items}
+    return extend(checker, keywords)  # type: ignore[no-untyped-call]  # jsonschema leaves it untyped
 
 
 def _pattern(_validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[Exception]:

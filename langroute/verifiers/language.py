@@ -1,4 +1,6 @@
-"""Which language a text is in, by its script and its commonest words, or unknown: enough to see a reply in the wrong one."""
+"""Which language a text is in, by its script and its commonest words; unknown where they do not tell."""
+
+# ruff: noqa: RUF001  # letters of many languages look alike; that is the point
 
 import re
 from collections import Counter
@@ -39,26 +41,35 @@ _DENSE = {"ja", "ko", "zh", "th"}
 """Scripts in which a character is worth about three Latin ones."""
 
 _WORDS = {
-    "de": "der die das und ist nicht ein eine einen einem zu den dem des mit von für auf sich auch wird werden sind bei "
-    "oder als nach wie im am zum zur durch über aus wurde haben hat kann können sie wir ich aber wenn nur noch dass",
-    "en": "the of and to in is that it for was on are as with be by at this from or an have not which but has were their "
-    "you can will its there if would they been we he she his her all more about when what your also than into only",
-    "es": "el la los las de y que en un una es por con para del se no al lo su como más pero sus fue son este esta "
-    "también desde está han muy hasta hay donde entre cuando sobre ser puede según usted sin años",
-    "fr": "le la les de des et est un une en que qui dans pour par sur pas au aux avec ce cette sont du il elle ne se "
-    "plus nous vous ou mais comme été leur ses peut être fait aussi selon ont deux après très sans était",
-    "it": "il lo la gli le di e che è un una in per con non del della dei delle nel nella sono da si al alla come più ma "
-    "anche questo questa ha essere stato può dal dalla degli hanno tra sua suo molto dopo loro secondo quando",
-    "nl": "de het een en van is niet in op te dat die voor met zijn er aan ook als bij worden door naar uit maar om of "
-    "heeft deze dit over wordt kan hebben nog wel tot meer zou geen ze hij wij moet veel na al werd",
-    "pl": "w i z na nie się do jest że o jak to po co za od przez ale dla są może być oraz który która które tym jego czy "
-    "tak przy już było był tylko ich także można lub bardzo jej jako ma został",
-    "pt": "o a os as de e que em um uma é do da dos das no na nos nas por com para se não ao mais como mas foi são pelo "
-    "pela também pode ser está há até ele ela seu sua quando muito já entre você isso sobre segundo tem",
-    "sv": "och att det i en är på som för av med den till inte om ett har de men var från vid kan så eller när ska efter "
-    "under också vi jag du han hon deras sin mot genom utan mellan blir alla finns mycket detta dessa skulle",
-    "tr": "ve bir bu için ile de da çok olan olarak gibi daha en ne var kadar sonra ancak değil ya o her ki veya ise "
-    "olduğu tarafından göre şey ama oldu olduğunu nasıl mi mı içinde bunu şu yok önce üzerinde",
+    "de": "der die das und ist nicht ein eine einen einem zu den dem des mit von für auf sich auch wird "
+    "werden sind bei oder als nach wie im am zum zur durch über aus wurde haben hat kann können sie "
+    "wir ich aber wenn nur noch dass",
+    "en": "the of and to in is that it for was on are as with be by at this from or an have not which but "
+    "has were their you can will its there if would they been we he she his her all more about when "
+    "what your also than into only",
+    "es": "el la los las de y que en un una es por con para del se no al lo su como más pero sus fue son "
+    "este esta también desde está han muy hasta hay donde entre cuando sobre ser puede según usted "
+    "sin años",
+    "fr": "le la les de des et est un une en que qui dans pour par sur pas au aux avec ce cette sont du il "
+    "elle ne se plus nous vous ou mais comme été leur ses peut être fait aussi selon ont deux après "
+    "très sans était",
+    "it": "il lo la gli le di e che è un una in per con non del della dei delle nel nella sono da si al "
+    "alla come più ma anche questo questa ha essere stato può dal dalla degli hanno tra sua suo molto "
+    "dopo loro secondo quando",
+    "nl": "de het een en van is niet in op te dat die voor met zijn er aan ook als bij worden door naar uit "
+    "maar om of heeft deze dit over wordt kan hebben nog wel tot meer zou geen ze hij wij moet veel "
+    "na al werd",
+    "pl": "w i z na nie się do jest że o jak to po co za od przez ale dla są może być oraz który która "
+    "które tym jego czy tak przy już było był tylko ich także można lub bardzo jej jako ma został",
+    "pt": "o a os as de e que em um uma é do da dos das no na nos nas por com para se não ao mais como mas "
+    "foi são pelo pela também pode ser está há até ele ela seu sua quando muito já entre você isso "
+    "sobre segundo tem",
+    "sv": "och att det i en är på som för av med den till inte om ett har de men var från vid kan så eller "
+    "när ska efter under också vi jag du han hon deras sin mot genom utan mellan blir alla finns "
+    "mycket detta dessa skulle",
+    "tr": "ve bir bu için ile de da çok olan olarak gibi daha en ne var kadar sonra ancak değil ya o her ki "
+    "veya ise olduğu tarafından göre şey ama oldu olduğunu nasıl mi mı içinde bunu şu yok önce "
+    "üzerinde",
 }
 _HINTS = {
     "de": "ß",
@@ -102,7 +113,7 @@ Code = Literal[
 
 
 def detect_language(text: str) -> str | None:
-    """Return the two-letter code of the language that the first 2,000 characters are in, or None where unsure.
+    """Return the two-letter code of the language of the first 2,000 characters, or None where unsure.
 
     Code, links and markup do not count. A few words, a name or a number are in no language. About
     twenty languages are told apart; a text in another one is None, or taken for a close relative.
@@ -133,7 +144,7 @@ class Language(Verifier):
     name: ClassVar[str] = "language"
     shorthand: ClassVar[str | None] = "is"
 
-    expected: Code | Literal["same"] = Field(alias="is")
+    expected: Literal[Code, "same"] = Field(alias="is")
     """A two-letter code, or `same` for the language of the question."""
 
     def check(self, case: Case) -> Verdict:

@@ -24,7 +24,7 @@ _ARTICLES = frozenset({"a", "an", "the"})
 
 
 def data_likeness(one: Any, other: Any) -> float:
-    """Return the share of fields with the same value; text is the same when its words are, numbers when their values are."""
+    """Return the share of fields with the same value: the same words, or the same number."""
     first, second = _fields(one), _fields(other)
     return _f1(first, second) if first or second else 1.0
 
@@ -47,11 +47,9 @@ def answer_likeness(one: str, other: str) -> float:
 
 def _final_answer(text: str) -> str | None:
     """Return the bare answer of a text; None where it is prose without one."""
-    stated = None
-    for stated in _FINAL.finditer(text):
-        pass
-    if stated is not None:
-        return stated.group(1)
+    stated = _FINAL.findall(text)
+    if stated:
+        return str(stated[-1])
     return text if len(text) < _MAX_CHARS and len(_WORD.findall(text)) <= _SHORT_WORDS else None
 
 

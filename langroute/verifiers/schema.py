@@ -12,6 +12,9 @@ from langroute.verifiers.structured import NotJsonError, field_values, plain, re
 
 __all__ = ["RequiredFields", "Schema", "validation_sentence"]
 
+_PROBLEMS = 3
+"""Problems that a reason names; a model repairs a few at a time."""
+
 
 def _json_schema(value: dict[str, Any]) -> dict[str, Any]:
     check_json_schema(value)
@@ -76,10 +79,10 @@ class RequiredFields(Verifier):
 
 
 def validation_sentence(error: ValidationError) -> str:
-    """Return the first three problems of a pydantic error in one line: `age: Input should be a valid integer`."""
+    """Return the first problems of a pydantic error in one line: `age: Input should be a valid integer`."""
     problems = error.errors(include_url=False, include_context=False, include_input=False)
-    parts = [": ".join(filter(None, (".".join(map(str, p["loc"])), p["msg"]))) for p in problems[:3]]
-    more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+    parts = [": ".join(filter(None, (".".join(map(str, p["loc"])), p["msg"]))) for p in problems[:_PROBLEMS]]
+    more = f" (and {len(problems) - _PROBLEMS} more)" if len(problems) > _PROBLEMS else ""
     return "; ".join(parts) + more
 
 
@@ -108,7 +111,7 @@ def _misfit(schema: Any, parsed: Any) -> str | None:
     if not isinstance(schema, Mapping) or "properties" not in schema:
         from langchain_core.utils.function_calling import convert_to_json_schema
 
-        schema = convert_to_json_schema(schema)
+        schema = convert_to_json_schema(schema)  # type: ignore[arg-type]  # its signature leaves TypedDict out
     return first_problem(schema, plain(parsed))
 
 

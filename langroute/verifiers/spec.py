@@ -1,17 +1,24 @@
-"""How a policy names a verifier: `schema`, `{grounded: {in: documents}}`, `{confidence: 0.7}`, or an object from Python."""
+"""How a policy writes a verifier: `schema`, `{grounded: {in: documents}}`, `{confidence: 0.7}`."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, GetJsonSchemaHandler, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic_core import CoreSchema
 
 from langroute.verifiers.base import Verifier, shown
 from langroute.verifiers.custom import Custom
 
-__all__ = ["NestedVerifierSpec", "VerifierSpec", "read_verifier", "spec_json_schema", "write_verifier"]
+__all__ = ["VerifierSpec", "VerifierSpecs", "read_verifier", "spec_json_schema", "write_verifier"]
 
 
 def read_verifier(value: Any) -> Verifier:
@@ -27,7 +34,7 @@ def read_verifier(value: Any) -> Verifier:
     if isinstance(value, Verifier):
         return value
     if isinstance(value, str):
-        return _built(value, {})
+        return _bare(value)
     if isinstance(value, Mapping):
         if len(value) != 1:
             names = ", ".join(map(str, value)) or "none"
@@ -56,50 +63,43 @@ def write_verifier(verifier: Verifier) -> Any:
     return {verifier.name: chief if len(settings) == 1 and isinstance(chief, list) else settings}
 
 
-def spec_json_schema(*, nested: bool = False) -> dict[str, Any]:
-    """Return the JSON Schema of a `verify` entry.
+def spec_json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a `verify` entry: a bare name, or one name with its settings.
 
-    A combinator's own entries are described one level deep: names are always checked, settings of
-    verifiers inside a combinator inside a combinator are not, since pydantic offers no way to write a
-    reference of one's own.
+    Inside a combinator the names are checked and the settings are not, since pydantic has no way to
+    refer to a schema of one's own.
     """
-    settings = {name: _settings_schema(verifier, nested=nested) for name, verifier in _known().items()}
-    bare = [name for name, verifier in _known().items() if _stands_alone(verifier)]
-    return {
-        "oneOf": [
-            {"enum": bare},
-            {
-                "type": "object",
-                "properties": settings,
-                "additionalProperties": False,
-                "minProperties": 1,
-                "maxProperties": 1,
-            },
-        ]
-    }
+    settings = {name: _settings_schema(verifier) for name, verifier in _known().items()}
+    return _entry_schema({"properties": settings, "additionalProperties": False})
 
 
-class _Described:
-    """Gives a field the JSON Schema of what may be written, not of the object that it becomes."""
+class _Entry:
+    """Describes what may be written for a verifier, not the object that it becomes."""
 
-    def __init__(self, *, nested: bool) -> None:
-        self.nested = nested
-
-    def __get_pydantic_json_schema__(
-        self, _schema: CoreSchema, _handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return spec_json_schema(nested=self.nested)
+    def __get_pydantic_json_schema__(self, _: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return spec_json_schema()
 
 
-VerifierSpec = Annotated[
-    Verifier, BeforeValidator(read_verifier), PlainSerializer(write_verifier), _Described(nested=False)
-]
+class _OneOrMore:
+    """The same inside a combinator."""
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        entry = _entry_schema({"propertyNames": {"enum": list(_known())}})
+        return {"anyOf": [entry, {"type": "array", "items": entry, "minItems": 1}]}
+
+
+_Written = Annotated[Verifier, BeforeValidator(read_verifier), PlainSerializer(write_verifier)]
+
+VerifierSpec = Annotated[_Written, _Entry()]
 """A verifier in a policy: read from any form that a person may write, and written back in that form."""
 
-NestedVerifierSpec = Annotated[
-    Verifier, BeforeValidator(read_verifier), PlainSerializer(write_verifier), _Described(nested=True)
+VerifierSpecs = Annotated[
+    tuple[_Written, ...],
+    Field(min_length=1),
+    BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,)),
+    _OneOrMore(),
 ]
-"""The same inside a combinator."""
+"""The verifiers inside a combinator; one alone needs no list."""
 
 
 def _known() -> Mapping[str, type[Verifier]]:
@@ -109,10 +109,15 @@ def _known() -> Mapping[str, type[Verifier]]:
     return VERIFIERS
 
 
+def _bare(name: str) -> Verifier:
+    verifier = _named(name)
+    if not _stands_alone(verifier):
+        raise ValueError(f"`{name}` needs a mapping with its settings: {', '.join(_settings(verifier))}")
+    return verifier()
+
+
 def _built(name: Any, settings: Any) -> Verifier:
-    verifier = _known().get(name) if isinstance(name, str) else None
-    if verifier is None:
-        raise ValueError(_unknown(str(name)))
+    verifier = _named(name)
     if not isinstance(settings, Mapping):
         if verifier.shorthand is None:
             fields = ", ".join(_settings(verifier)) or "none"
@@ -120,13 +125,21 @@ def _built(name: Any, settings: Any) -> Verifier:
                 f"`{name}` takes a mapping of its settings ({fields}), not {shown(repr(settings))}"
             )
         settings = {verifier.shorthand: settings}
-    return _adapter(verifier).validate_python({name: settings})[name]
+    built: Verifier = _adapter(verifier).validate_python({name: settings})[name]
+    return built
 
 
 @cache
 def _adapter(verifier: type[Verifier]) -> TypeAdapter[dict[str, Any]]:
     """Return what reads `{name: settings}`, so that an error's path holds the name."""
     return TypeAdapter(dict[str, verifier])  # type: ignore[valid-type]  # the class is known at run time only
+
+
+def _named(name: Any) -> type[Verifier]:
+    verifier = _known().get(name) if isinstance(name, str) else None
+    if verifier is None:
+        raise ValueError(_unknown(str(name)))
+    return verifier
 
 
 def _unknown(name: str) -> str:
@@ -149,10 +162,14 @@ def _stands_alone(verifier: type[Verifier]) -> bool:
     return True
 
 
-def _settings_schema(verifier: type[Verifier], *, nested: bool) -> dict[str, Any]:
-    """Return the schema of one verifier's settings, and of its chief setting alone where it has one."""
-    if nested and "verify" in verifier.model_fields:
-        return {}
+def _entry_schema(with_settings: dict[str, Any]) -> dict[str, Any]:
+    bare = [name for name, verifier in _known().items() if _stands_alone(verifier)]
+    one = {"type": "object", "minProperties": 1, "maxProperties": 1, **with_settings}
+    return {"oneOf": [{"enum": bare}, one]}
+
+
+def _settings_schema(verifier: type[Verifier]) -> dict[str, Any]:
+    """Return the schema of one verifier's settings, or of its chief setting alone where it has one."""
     schema = verifier.model_json_schema(by_alias=True)
     if verifier.shorthand is None:
         return schema

@@ -54,12 +54,14 @@ def plain(value: Any) -> Any:
 
 
 def leaves(data: Any) -> Iterator[tuple[str, Any]]:
-    """Yield every value that is neither list nor mapping, with its dotted path; list items share their list's."""
+    """Yield every value that is neither list nor mapping, with its dotted path; list items share one."""
     stack = [("", data)]
     while stack:
         path, value = stack.pop()
         if isinstance(value, Mapping):
-            stack += [(f"{path}.{key}" if path else str(key), item) for key, item in reversed(value.items())]
+            stack += [
+                (f"{path}.{key}" if path else str(key), item) for key, item in reversed(list(value.items()))
+            ]
         elif isinstance(value, list | tuple):
             stack += [(path, item) for item in reversed(value)]
         else:
@@ -67,7 +69,7 @@ def leaves(data: Any) -> Iterator[tuple[str, Any]]:
 
 
 def field_values(data: Any, path: str) -> list[Any]:
-    """Return the values at a dotted path, one for each item of every list on the way; None where it is missing."""
+    """Return the values at a dotted path, one for each item of a list on the way; None where missing."""
     values = [data]
     for key in path.split("."):
         values = [

@@ -164,12 +164,12 @@ def _open_brackets(text: str) -> bool:
         return False
     depth, in_string = 0, False
     for match in _JSON_TOKEN.finditer(body):
-        token = match.group()
-        if token == '"':
+        char = match.group()
+        if char == '"':
             in_string = not in_string
-        elif not in_string and token in "{[":
+        elif not in_string and char in "{[":
             depth += 1
-        elif not in_string and token in "}]":
+        elif not in_string and char in "}]":
             depth -= 1
             if depth == 0:
                 return False

@@ -76,7 +76,7 @@ class NotRepeating(Verifier):
             if made[key] > self.max:
                 times = "once" if made[key] == 1 else f"{made[key]} times"
                 return self.rejects(
-                    f"the reply calls {shown(call['name'])!r} with arguments it was already called with {times}"
+                    f"the reply calls {shown(call['name'])!r} as it was already called {times}"
                 )
             made[key] += 1
         return self.accepts("the reply repeats no tool call")
@@ -121,7 +121,7 @@ def _cut_chunks(reply: AIMessage) -> Iterator[str]:
 
 
 def _args_problem(tool: Any, args: Any) -> str | None:
-    """Return what is wrong with the arguments of a call; None where the tool takes them or says nothing of them."""
+    """Return what is wrong with the arguments of a call; None where the tool takes them, or does not say."""
     schema = _args_schema(tool)
     if isinstance(schema, type) and issubclass(schema, BaseModel):
         try:

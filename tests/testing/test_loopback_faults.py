@@ -1,6 +1,8 @@
 """What the loopback provider does when it is told to fail, as clients see it."""
 
 import json
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import openai
@@ -128,6 +130,25 @@ def test_stop_is_quick_while_requests_hang():
             pass
         provider.stop()
         assert all(isinstance(each.exception(timeout=2), openai.APIConnectionError) for each in hanging)
+
+
+def test_stop_leaves_a_brain_that_blocks_behind():
+    entered, released = threading.Event(), threading.Event()
+
+    def block(_body):
+        entered.set()
+        released.wait()
+        return "late"
+
+    provider = LoopbackProvider({"small": block}).start()
+    with ThreadPoolExecutor(1) as pool:
+        blocked = pool.submit(provider.chat_model("small").invoke, "Hi")
+        entered.wait()
+        started_s = time.monotonic()
+        provider.stop()
+        assert time.monotonic() - started_s < 2
+        assert isinstance(blocked.exception(timeout=2), openai.APIConnectionError)
+        released.set()
 
 
 def test_unknown_fault_and_unknown_model_are_refused(provider):

@@ -141,6 +141,25 @@ def test_provider_can_be_started_again_and_says_when_it_is_not_running():
     assert provider.calls("small") == 2
 
 
+@pytest.mark.parametrize("said", [5, None, {"text": "Hi"}])
+def test_brain_that_says_no_answer_is_a_500_that_says_so(loopback_provider, said):
+    provider = loopback_provider({"small": lambda _body: said})
+    with pytest.raises(openai.InternalServerError, match=r"answers with an Answer or a text, not with"):
+        provider.chat_model("small").invoke("Hi")
+
+
+def test_lone_surrogates_and_line_separators_survive_both_modes(loopback_provider):
+    text = "a\u2028b\x85c\ud800d 👩‍💻"
+    model = loopback_provider({"small": text}).chat_model("small")
+    assert model.invoke("Hi").text == text
+    assert "".join(chunk.text for chunk in model.stream("Hi")) == text
+
+
+def test_probability_is_checked_where_it_is_written():
+    with pytest.raises(ValueError, match=r"probability is 0\.0; a token's probability is in \(0, 1\]"):
+        Answer("Hi", probability=0.0)
+
+
 def test_window_of_a_model_that_is_not_served_is_refused():
     with pytest.raises(ValueError, match=r"windows names big, which models does not"):
         LoopbackProvider({"small": "a"}, windows={"big": 10})

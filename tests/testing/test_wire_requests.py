@@ -1,8 +1,12 @@
 """What the provider refuses: the requests that OpenAI refuses, with status 400 and the parameter's name."""
 
+import json
+
 import httpx2
 import openai
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from langroute.testing import LoopbackProvider
 
@@ -49,34 +53,72 @@ REFUSED = {
 }
 
 
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 9) | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["role", "type", "text", "function", "name", "id"]), inner, max_size=3
+        )
+    ),
+    max_leaves=6,
+)
+KEYS = [
+    "messages",
+    "tools",
+    "tool_choice",
+    "response_format",
+    "stop",
+    "max_tokens",
+    "stream",
+    "stream_options",
+]
+
+
 @pytest.fixture(scope="module")
 def provider():
     with LoopbackProvider({"small": "fine"}) as running:
         yield running
 
 
+@pytest.fixture(scope="module")
+def chat(provider):
+    with openai.OpenAI(base_url=provider.base_url, api_key="any", max_retries=0) as api:
+        yield api.chat.completions
+
+
+@pytest.fixture(scope="module")
+def post(provider):
+    with httpx2.Client(base_url=provider.base_url) as http:
+        yield lambda raw: http.post("chat/completions", content=raw)
+
+
 @pytest.mark.parametrize("case", REFUSED)
-def test_malformed_request_is_a_400_that_names_the_parameter(provider, case):
+def test_malformed_request_is_a_400_that_names_the_parameter(chat, case):
     changes, param = REFUSED[case]
     request = {"model": "small", "messages": [USER]} | changes
-    with openai.OpenAI(base_url=provider.base_url, api_key="any", max_retries=0) as api:
-        chat = api.chat.completions
-        with pytest.raises(openai.BadRequestError) as caught:
-            chat.create(**request)
+    with pytest.raises(openai.BadRequestError) as caught:
+        chat.create(**request)
     assert caught.value.param == param
     assert caught.value.type == "invalid_request_error"
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[1]", b'{"messages": []}', b"\xff\xfe"])
-def test_body_that_is_no_request_is_a_400(provider, raw):
-    reply = httpx2.post(f"{provider.base_url}/chat/completions", content=raw)
+def test_body_that_is_no_request_is_a_400(post, raw):
+    reply = post(raw)
     assert reply.status_code == 400
     assert reply.json()["error"]["param"] == "model"
 
 
-def test_parts_and_images_are_taken_and_an_image_counts_as_its_name(provider):
+@settings(max_examples=60, deadline=None, database=None)
+@given(changes=st.dictionaries(st.sampled_from([*KEYS, "n", "logprobs"]), ANYTHING, max_size=3))
+def test_no_request_breaks_the_provider(post, changes):
+    reply = post(json.dumps({"model": "small", "messages": [USER]} | changes))
+    assert reply.status_code in (200, 400)
+    assert reply.headers["content-type"].split(";")[0] in ("application/json", "text/event-stream")
+
+
+def test_parts_and_images_are_taken_and_an_image_counts_as_its_name(chat):
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 4000}}
     message = {"role": "user", "content": [{"type": "text", "text": "What is this?"}, image]}
-    with openai.OpenAI(base_url=provider.base_url, api_key="any", max_retries=0) as api:
-        reply = api.chat.completions.create(model="small", messages=[message])
-    assert reply.usage.prompt_tokens == 8
+    assert chat.create(model="small", messages=[message]).usage.prompt_tokens == 8

@@ -13,9 +13,9 @@ __all__ = ["Evidence", "Finding", "find"]
 
 _COVERED_WEIGHT = 0.4
 """What a word of the question still counts once a chosen sentence has it: the next is to bring others."""
-_HOP_WEIGHT = 0.6
+_HOP_WEIGHT = 0.5
 """What a word counts that the question does not have but the first evidence does."""
-_HOP_WORDS = 6
+_HOP_WORDS = 3
 _WORTHWHILE = 0.3
 """Share of the best score below which a sentence is not evidence; what a hop leads to may score less."""
 

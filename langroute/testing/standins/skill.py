@@ -26,7 +26,7 @@ class Skill:
         return characters > self.context_chars or documents > self.max_documents
 
 
-SMALL = Skill("small", context_chars=2_400, max_documents=2, turns=2, hops=1, sentences=2)
+SMALL = Skill("small", context_chars=3_000, max_documents=2, turns=2, hops=1, sentences=2)
 """Right on one or two short documents; beyond that it reads half, quotes loosely and forgets to cite."""
 
 LARGE = Skill("large", context_chars=60_000, max_documents=40, turns=50, hops=2, sentences=5)

@@ -32,6 +32,11 @@ _ENDINGS = ("ies", "ing", "ed", "es", "s", "ly", "e")
 _SHORTEST_STEM = 3
 _SHORTEST_SENTENCE, _LONGEST_SENTENCE = 12, 600
 _SHARE_OF_LETTERS = 0.75
+_CODE = re.compile(r"::=|\b(?:def|class)\s+\w+[(:]|^\s*(?:>>>|\.\.\.)|\n[ \t]{2,}\S", re.MULTILINE)
+_POINTER = re.compile(r"see\b|for (?:more|further)\b|(?:changed|added|new) in version\b", re.IGNORECASE)
+"""How a sentence begins that only points elsewhere."""
+_SPACES_WITHOUT_END = 7
+"""Spaces from which a line without a full stop is a sentence and no heading."""
 
 
 @lru_cache(maxsize=50_000)
@@ -78,10 +83,16 @@ def sentences(text: str) -> Iterator[str]:
 
 
 def is_prose(sentence: str) -> bool:
-    """Return whether a sentence can stand in an answer: words rather than code, grammar or a heading."""
+    """Return whether a sentence can stand in an answer: words, not code or grammar, and no bare heading."""
+    if not _SHORTEST_SENTENCE <= len(sentence) <= _LONGEST_SENTENCE or _CODE.search(sentence):
+        return False
+    if _POINTER.match(sentence):
+        return False
     letters = sum(char.isalpha() or char.isspace() for char in sentence)
-    fits = _SHORTEST_SENTENCE <= len(sentence) <= _LONGEST_SENTENCE
-    return fits and letters >= _SHARE_OF_LETTERS * len(sentence) and "::=" not in sentence
+    ended = sentence.rstrip("\"'”’)").endswith((".", "!", "?", ":", ";", "。", "！", "？"))
+    return letters >= _SHARE_OF_LETTERS * len(sentence) and (
+        ended or sentence.count(" ") >= _SPACES_WITHOUT_END
+    )
 
 
 def unique(items: Iterable[str]) -> list[str]:

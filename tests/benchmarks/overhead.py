@@ -1,0 +1,199 @@
+"""What routing costs beside the bare model, `with_fallbacks` and a nested chat model, measured in one run.
+
+    make bench
+
+Every row is timed in turn, round after round, so that a slow moment of the machine hits all of them; the
+figures are medians over the rounds and, what counts, ratios of medians.
+"""
+
+import asyncio
+import gc
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from rich.console import Console
+from rich.table import Table
+
+from langroute import RoutedChatModel
+from langroute.effects import run
+from langroute.request import Request
+
+ROUNDS = 60
+CALLS = 20
+"""Calls a row makes in one round."""
+
+
+class Bare(BaseChatModel):
+    """The cheapest possible model: one message, no work."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "bare"
+
+    def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
+        message = AIMessage(
+            "good", usage_metadata={"input_tokens": 5, "output_tokens": 1, "total_tokens": 6}
+        )
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    async def _agenerate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
+        return self._generate(messages)
+
+
+class Nested(Bare):
+    """A chat model inside a chat model, as wrappers are usually written."""
+
+    inner: Any
+
+    def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=self.inner.invoke(messages))])
+
+    async def _agenerate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=await self.inner.ainvoke(messages))])
+
+
+def routed(**step: Any) -> RoutedChatModel:
+    """Return a routed model of two bare tiers, whose every call is the given step."""
+    price = {"input": 1, "output": 2}
+    tiers = {
+        tier: {"models": [{"model": Bare(), "name": tier, "price": price}]} for tier in ("small", "large")
+    }
+    return RoutedChatModel({"tiers": tiers, "steps": {"answer": step}}).for_step("answer")
+
+
+def rows() -> dict[str, Any]:
+    """Return the models to compare by the name of their row; the first is the yardstick."""
+    return {
+        "bare model": Bare(),
+        "routed, plain": routed(cascade=["small"]),
+        "with_fallbacks": Bare().with_fallbacks([Bare()]),
+        "routed, verified two-rung plan": routed(cascade=["small", "large"], verify=["no_refusal"]),
+        "nested chat model": Nested(inner=Bare()),
+    }
+
+
+def medians(calls: dict[str, Callable[[], None]]) -> dict[str, float]:
+    """Return the median microseconds of one call by row, the rows taking turns."""
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(ROUNDS):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call()
+            taken[name].append((time.perf_counter() - started) / CALLS * 1e6)
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def many(call: Callable[[], Any]) -> Callable[[], None]:
+    """Return a function that makes CALLS calls."""
+
+    def calls() -> None:
+        for _ in range(CALLS):
+            call()
+
+    return calls
+
+
+def amany(loop: asyncio.AbstractEventLoop, call: Callable[[], Awaitable[Any]]) -> Callable[[], None]:
+    """Return a function that makes CALLS async calls, one after the other."""
+
+    async def calls() -> None:
+        for _ in range(CALLS):
+            await call()
+
+    return lambda: loop.run_until_complete(calls())
+
+
+def call_times() -> tuple[dict[str, float], dict[str, float]]:
+    """Return the medians of every row, sync and async."""
+    models, loop = rows(), asyncio.new_event_loop()
+    try:
+        sync = medians({name: many(lambda m=model: m.invoke("hello")) for name, model in models.items()})
+        asynchronous = medians(
+            {name: amany(loop, lambda m=model: m.ainvoke("hello")) for name, model in models.items()}
+        )
+    finally:
+        loop.close()
+    return sync, asynchronous
+
+
+def deciding_ms(characters: int) -> float:
+    """Return the median milliseconds of finding the step of a prompt and planning it, everything switched on."""
+    router = RoutedChatModel(
+        {
+            "tiers": {"small": {"models": [Bare()]}, "large": {"models": [{"model": Bare(), "name": "large"}]}},
+            "steps": {
+                "answer": {"cascade": ["small", "large"], "route": {"difficulty": {"threshold": 0.9}}},
+                "synthesis": {"cascade": ["small", "large"]},
+            },
+            "rules": [
+                {"when": {"keywords": ["refund", "chargeback", "lawsuit"]}, "start": "large"},
+                {"when": {"patterns": [r"\b[A-Z]{2}\d{6}\b", r"(?i)select .* from"]}, "start": "large"},
+                {"when": {"min_documents": 40}, "start": "large"},
+            ],
+            "classify": {"keywords": {"answer": ["cable", "laid"]}},
+        }
+    ).router
+    prompt = ("The cable was laid in 1866 by a ship. " * (characters // 38 + 1))[:characters]
+    times = []
+    for _ in range(50):
+        request = Request((HumanMessage(prompt),))
+        started = time.perf_counter()
+        run(router.decide(request))
+        times.append((time.perf_counter() - started) * 1e3)
+    return statistics.median(times)
+
+
+def import_ms(statement: str) -> float:
+    """Return the median milliseconds of a fresh interpreter that runs `statement`."""
+    times = []
+    for _ in range(15):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", statement], check=True)  # noqa: S603 - our own interpreter
+        times.append((time.perf_counter() - started) * 1e3)
+    return statistics.median(times)
+
+
+def report() -> dict[str, float]:
+    """Print the tables and return the figures the README quotes."""
+    gc.collect()
+    sync, asynchronous = call_times()
+    bare, fallbacks, plain, verified = (
+        "bare model",
+        "with_fallbacks",
+        "routed, plain",
+        "routed, verified two-rung plan",
+    )
+    table = Table("row", "sync us", "x bare", "async us", "x bare", title="One call, medians")
+    for name in sync:
+        table.add_row(
+            name,
+            f"{sync[name]:.0f}",
+            f"{sync[name] / sync[bare]:.2f}",
+            f"{asynchronous[name]:.0f}",
+            f"{asynchronous[name] / asynchronous[bare]:.2f}",
+        )
+    figures = {
+        "plain / bare, sync (at most 1.15)": sync[plain] / sync[bare],
+        "plain / bare, async (at most 1.15)": asynchronous[plain] / asynchronous[bare],
+        "verified / with_fallbacks, sync (at most 1.3)": sync[verified] / sync[fallbacks],
+        "verified / with_fallbacks, async (below 1)": asynchronous[verified] / asynchronous[fallbacks],
+        "deciding on 50,000 characters, ms (below 1)": deciding_ms(50_000),
+        "deciding on 1,000,000 characters, ms (below 5)": deciding_ms(1_000_000),
+        "import langroute, ms added (below 50)": import_ms("import langroute") - import_ms("pass"),
+    }
+    console = Console(width=100)
+    console.print(table)
+    for claim, figure in figures.items():
+        console.print(f"{claim}: {figure:.2f}", highlight=False)
+    return figures
+
+
+if __name__ == "__main__":
+    report()
