@@ -36,7 +36,7 @@ from langroute.targets import BoundSchema, BoundTools
 
 __all__ = ["RoutedChatModel"]
 
-_FORWARDED = ("cache", "disable_streaming", "output_version", "rate_limiter")
+_FORWARDED = ("cache", "custom_get_token_ids", "disable_streaming", "output_version", "rate_limiter")
 """Settings of a chat model that, set on the routed one, hold for every endpoint's model."""
 
 
@@ -379,7 +379,9 @@ class RoutedChatModel(BaseChatModel):
     @property
     def _primary(self) -> BaseChatModel:
         """The model that stands for this one where the host wants a single name."""
-        return cast("BaseChatModel", self.router.primary(self.step).model)
+        model: BaseChatModel = self.router.primary(self.step).model
+        overrides = self._overrides
+        return model.model_copy(update=overrides) if overrides else model
 
 
 class RoutedBinding(RunnableBinding[LanguageModelInput, AIMessage]):

@@ -46,6 +46,7 @@ from langroute.request import Request
 from langroute.runs import Group, Recording, attempt_config, record, start_group
 from langroute.streams import Commit, Gate, Shape
 from langroute.targets import Target, target
+from langroute.verifiers.finish import finish_words
 
 if TYPE_CHECKING:
     from langroute.router import Router
@@ -193,7 +194,7 @@ class Cascade:
         clock = self._router.clock
         call.started_s = clock()
         try:
-            reply = read_reply((yield call))
+            reply = _came(read_reply((yield call)))
         except BaseException as error:
             self._not_answered(move, call, error, clock() - call.started_s)
             return
@@ -369,6 +370,16 @@ async def astream(cascade: Cascade, shape: Shape) -> AsyncGenerator[Any, None]:
         routed: Routed = stop.value
     for item in shape.ending(routed.call.rest(), routed.reply.message):
         yield item
+
+
+def _came(reply: Reply) -> Reply:
+    """Return the reply, unless nothing came: a stream that is cut before its first content raises no error."""
+    message = reply.message
+    if message.content or message.tool_calls or message.invalid_tool_calls or finish_words(message):
+        return reply
+    if any(message.additional_kwargs.values()):
+        return reply
+    raise ConnectionResetError("the reply ended before its first content and without a finish reason")
 
 
 def _too_late(verdict: Verdict) -> Verdict:

@@ -49,6 +49,10 @@ _BLOCKS = MappingProxyType(
 """Type of a content block, LangChain's, OpenAI's or Anthropic's, to the capability it needs."""
 
 
+_KINDS = frozenset({"images", "audio", "files"})
+"""Capabilities that the content of a message may need."""
+
+
 class Endpoint:
     """One model at one provider, with its settings, price, limits and boundary.
 
@@ -125,22 +129,28 @@ class Endpoint:
 
     def lacks(self, request: Request) -> str | None:
         """Return in one line why the model cannot serve `request`; None where nothing known is against it."""
-        can = self.capabilities
-        tools = can.get("tools", True)
-        if request.tools and not tools:
-            return f"{self.name} cannot call tools"
-        if request.schema is not None and not can.get("structured_output", True) and not tools:
-            return f"{self.name} can give no structured output"
-        if all(can.get(kind, True) for kind in ("images", "audio", "files")):
+        cannot = self._cannot
+        if not cannot:
             return None
-        missing = sorted(kind for kind in _kinds(request.messages) if not can.get(kind, True))
+        if request.tools and "tools" in cannot:
+            return f"{self.name} cannot call tools"
+        if request.schema is not None and cannot >= {"structured_output", "tools"}:
+            return f"{self.name} can give no structured output"
+        missing = sorted(cannot & _kinds(request.messages)) if cannot & _KINDS else ()
         return f"{self.name} cannot read {' and '.join(missing)}" if missing else None
+
+    @cached_property
+    def _cannot(self) -> frozenset[str]:
+        """What the model is known not to do."""
+        return frozenset(kind for kind, word in self.capabilities.items() if not word)
 
     def too_small(self, request: Request, output_tokens: int) -> str | None:
         """Return why the window is too small for `request` and a reply of `output_tokens`, else None."""
         window = self.context_tokens
+        if window is None:
+            return None
         needed = request.estimated_tokens + output_tokens
-        if window is None or needed <= window:
+        if needed <= window:
             return None
         return f"{self.name} holds {window:,} tokens and the call needs about {needed:,}"
 

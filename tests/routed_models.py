@@ -1,5 +1,6 @@
 """Routed models over scripted endpoints, and one way to call them in every mode."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
@@ -85,20 +86,20 @@ async def pieces(model: Any, mode: str, prompt: Any = "When?", config: Any = Non
 
 
 class Closing(ScriptedChatModel):
-    """A scripted model that notes when one of its streams is closed before it has ended."""
+    """A scripted model that lets others run between its chunks, and notes what ends one of its streams early."""
 
     _closed: list[str] = PrivateAttr(default_factory=list)
 
     @property
     def closed(self) -> list[str]:
-        """The modes of the streams that were left early."""
+        """What was thrown into the streams that were left."""
         return self._closed
 
     def _stream(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Iterator[Any]:
         try:
             yield from super()._stream(messages, stop, run_manager, **kwargs)
-        except GeneratorExit:
-            self._closed.append("stream")
+        except BaseException as error:
+            self._closed.append(type(error).__name__)
             raise
 
     async def _astream(
@@ -106,9 +107,10 @@ class Closing(ScriptedChatModel):
     ) -> AsyncIterator[Any]:
         try:
             async for chunk in super()._astream(messages, stop, run_manager, **kwargs):
+                await asyncio.sleep(0)
                 yield chunk
-        except GeneratorExit:
-            self._closed.append("astream")
+        except BaseException as error:
+            self._closed.append(type(error).__name__)
             raise
 
 

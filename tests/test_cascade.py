@@ -192,6 +192,14 @@ def test_a_fallback_into_a_dearer_tier_asks_first():
     assert move == Ask(Call("large", "c", "fallback"), "fallback to c", 0.05)
 
 
+def test_a_fallback_inside_an_approved_tier_does_not_ask_again():
+    plan = replace(PLAN, approve_above_usd=0.03)
+
+    move = next_move(plan, (rejected("a"), failed("c", "large", "escalation")))
+
+    assert move == Call("large", "d", "fallback")
+
+
 @pytest.mark.parametrize(
     ("on_exhausted", "move"),
     [

@@ -236,6 +236,13 @@ def test_token_counts_and_names_are_the_first_rungs() -> None:
     assert model._llm_type == "langroute"
 
 
+def test_token_counter_of_ones_own_is_used() -> None:
+    tiers = {"small": [ScriptedChatModel(name="s", reply=GOOD)]}
+    model = RoutedChatModel({"tiers": tiers}, custom_get_token_ids=lambda text: [1, 2])
+    assert model.get_token_ids("abc") == [1, 2]
+    assert model.get_num_tokens("abc") == 2
+
+
 def test_names_follow_the_step() -> None:
     tiers = {name: [ScriptedChatModel(name=name, reply=GOOD)] for name in ("small", "large")}
     model = RoutedChatModel({"tiers": tiers, "steps": {"hard": {"cascade": ["large"]}, "easy": {"cascade": ["small"]}}})

@@ -207,6 +207,7 @@ class Progress(ScriptedChatModel):
         self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[Any]:
         for each in self._stream(messages, stop, run_manager, **kwargs):
+            await asyncio.sleep(0)  # lets the reader of the host's v3 stream, which runs beside it, keep up
             yield each
 
 
@@ -269,6 +270,15 @@ async def test_whole_reply_that_breaks_off_falls_back(mode: str) -> None:
         assert await shown(model, mode) == GOOD
 
 
+@pytest.mark.parametrize("mode", ["invoke", "ainvoke", *STREAMS])
+async def test_empty_reply_that_ended_by_itself_is_a_reply(mode: str) -> None:
+    with LoopbackProvider({"small-a": Answer(""), "small-b": GOOD}) as provider:
+        model = routed({name: provider.chat_model(name) for name in ("small-a", "small-b")})
+        with capture_decisions() as decisions:
+            assert await shown(model, mode) == ""
+    assert [attempt.outcome for attempt in decisions[0].attempts] == ["accepted"]
+
+
 # A caller that leaves ------------------------------------------------------------------------------------
 
 
@@ -285,7 +295,7 @@ def test_closed_stream_closes_the_models_own_and_calls_nothing_else(commit: str)
     with capture_decisions() as decisions:
         with closing(model.stream("When?")) as stream:
             assert next(stream).text
-        assert first.closed == ["stream"]
+        assert first.closed[0] == "GeneratorExit"
     (decision,) = decisions
     assert (decision.outcome, decision.attempts[0].outcome) == ("cancelled", "cancelled")
     assert calls(model) == {"small-a": 1, "large-a": 0}
@@ -297,7 +307,7 @@ def test_stream_left_by_break_is_closed_when_it_is_let_go() -> None:
         for _ in model.stream("When?"):
             break
         gc.collect()
-    assert first.closed == ["stream"]
+    assert first.closed[0] == "GeneratorExit"
     assert [decision.outcome for decision in decisions] == ["cancelled"]
 
 
@@ -307,7 +317,7 @@ async def test_closed_async_stream_closes_the_models_own_and_calls_nothing_else(
     with capture_decisions() as decisions:
         async with aclosing(model.astream("When?")) as stream:
             assert (await anext(stream)).text
-        assert first.closed == ["astream"]
+        assert first.closed[0] == "GeneratorExit"
     assert [decision.outcome for decision in decisions] == ["cancelled"]
     assert calls(model) == {"small-a": 1, "large-a": 0}
 
@@ -327,7 +337,7 @@ async def test_v3_stream_closed_early_closes_the_models_own() -> None:
         async for _ in stream.text:
             break
         await stream.aclose()
-    assert first.closed == ["astream"]
+    assert first.closed[0] == "CancelledError"
     assert [decision.outcome for decision in decisions] == ["cancelled"]
     assert calls(model) == {"small-a": 1, "large-a": 0}
 
@@ -339,7 +349,7 @@ def test_sync_v3_stream_let_go_closes_the_models_own() -> None:
         next(iter(stream.text))
         del stream
         gc.collect()
-    assert first.closed == ["stream"]
+    assert first.closed[0] == "GeneratorExit"
     assert [decision.outcome for decision in decisions] == ["cancelled"]
 
 
@@ -359,15 +369,13 @@ class Hanging(ScriptedChatModel):
         await asyncio.Event().wait()
 
 
-@pytest.mark.parametrize("mode", ["astream", "av3"])
-async def test_cancelled_stream_records_a_cancelled_attempt_and_calls_nothing_else(mode: str) -> None:
+async def test_cancelled_stream_records_a_cancelled_attempt_and_calls_nothing_else() -> None:
     model = routed({"small-a": Hanging(name="small-a", reply=GOOD), "large-a": GOOD})
     begun = asyncio.Event()
 
     async def read() -> None:
-        async for piece in pieces(model, mode):
-            if piece:
-                begun.set()
+        async for _ in model.astream("When?"):
+            begun.set()
 
     with capture_decisions() as decisions:
         task = asyncio.create_task(read())
@@ -375,8 +383,5 @@ async def test_cancelled_stream_records_a_cancelled_attempt_and_calls_nothing_el
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        for _ in range(5):  # the host's v3 stream runs in a task of its own, which ends a moment later
-            await asyncio.sleep(0)
-    assert calls(model)["large-a"] == 0
-    if mode == "astream":
-        assert [decision.outcome for decision in decisions] == ["cancelled"]
+    assert [decision.outcome for decision in decisions] == ["cancelled"]
+    assert calls(model) == {"small-a": 0, "large-a": 0}, "the hanging one is not scripted"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from langroute.cascade import Plan, StepAnswer
+from langroute.cascade import Choice, Plan, Rung, StepAnswer
 from langroute.effects import Flow
 from langroute.errors import NoEndpointAvailable
 from langroute.policy import Policy, StepPolicy
@@ -44,6 +44,8 @@ class _Binding:
     """Why endpoints of a tier are outside the step's boundary."""
     blind: str | None
     """Why no intent may be looked for in this step; None where one may."""
+    alone: "tuple[Endpoint, Plan] | None"
+    """The one endpoint of a step that has no choice, and the plan of every request it can take."""
 
 
 class Planner:
@@ -81,7 +83,25 @@ class Planner:
                 outside[tier] = reasons
         bound = f"{name} is bound to {', then '.join(step.cascade)}"
         cascade = tuple(inside[tier] for tier in step.cascade)
-        return _Binding(step, bound, cascade, inside, outside, self._rules.blind(name, step.boundary))
+        blind = self._rules.blind(name, step.boundary)
+        return _Binding(step, bound, cascade, inside, outside, blind, self._alone(name, step, bound, cascade))
+
+    def _alone(
+        self, name: str, step: StepPolicy, bound: str, cascade: Sequence[Candidates]
+    ) -> "tuple[Endpoint, Plan] | None":
+        """Return the endpoint and the plan of a step that leaves nothing to weigh; None where it does.
+
+        Plain routing is what most calls are: this saves them half the time of a decision. Nothing can
+        follow such a call, so nothing asks for its expected cost.
+        """
+        endpoints = [endpoint for tier in cascade for endpoint in tier.endpoints]
+        weighed = step.stakes or step.latency_budget_s or step.boundary or self._unavailable or self._rules
+        if len(endpoints) != 1 or len(cascade) != 1 or weighed:
+            return None
+        endpoint = endpoints[0]
+        choice = Choice(endpoint.name, None, endpoint.expected_s, endpoint.context_tokens)
+        rungs = (Rung(cascade[0].tier, (choice,)),)
+        return endpoint, Plan(name, rungs, step.repair, step.on_exhausted, reasons=(bound,))
 
     def plan(self, request: Request, answer: StepAnswer) -> Flow[Plan]:
         """Return the plan of the step in `answer`; a flow, because a rule on intent may wait for embeddings.
@@ -91,6 +111,11 @@ class Planner:
         """
         binding = self._bindings.get(answer.step, self._default)
         step = binding.step
+        if binding.alone is not None and STAKES_KEY not in request.metadata and not answer.unsure:
+            endpoint, plan = binding.alone
+            misfit = endpoint.lacks(request) or endpoint.too_small(request, step.expected_output_tokens)
+            if misfit is None and plan.step == answer.step:
+                return plan
         reasons = [binding.bound]
         tiers = self._reachable(binding, request, answer.step, reasons)
         if answer.unsure:

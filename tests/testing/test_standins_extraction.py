@@ -119,7 +119,7 @@ def test_schema_that_contains_itself_ends(model):
 
 @BOTH
 def test_step_of_a_call_is_classified_by_the_words_that_explain_the_options(model):
-    told = "Which step is the call?\n- query_rewrite: turn a question into a search query\n- tool_use: run a function"
+    told = "Name the step.\n- query_rewrite: turn a question into a search query\n- tool_use: run a function"
     schema = record(step={"enum": ["tool_use", "query_rewrite", "default"]})
     found = extract(
         model, "<call>\nTurn this into a search query: what is a decorator?\n</call>", schema, told
@@ -130,7 +130,8 @@ def test_step_of_a_call_is_classified_by_the_words_that_explain_the_options(mode
 @BOTH
 def test_judge_scores_a_supported_reply_above_a_made_up_one_on_the_scale_that_is_asked(model):
     schema = record(score={"type": "integer", "minimum": 1, "maximum": 5}, reason=TEXT)
-    case = '<question>When was the dam opened?</question>\n<document id="a">The dam was opened in 1931.</document>\n'
+    source = '<document id="a">The dam was opened in 1931.</document>'
+    case = f"<question>When was the dam opened?</question>\n{source}\n"
     good = extract(model, f"{case}<reply>The dam was opened in 1931 [a].</reply>", schema, "Judge the reply.")
     bad = extract(model, f"{case}<reply>Bananas come from Ecuador.</reply>", schema, "Judge the reply.")
     assert good["score"] == 5

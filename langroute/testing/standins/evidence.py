@@ -13,7 +13,7 @@ __all__ = ["Evidence", "Finding", "find"]
 
 _COVERED_WEIGHT = 0.4
 """What a word of the question still counts once a chosen sentence has it: the next is to bring others."""
-_HOP_WEIGHT = 0.5
+_HOP_WEIGHT = 0.7
 """What a word counts that the question does not have but the first evidence does."""
 _HOP_WORDS = 3
 _WORTHWHILE = 0.3
@@ -62,7 +62,7 @@ def find(
             break
         chosen.append(at)
         if skill.hops > 1:
-            weights = _after(weights, stems(pool[at].sentence), index, hop=len(chosen) == 1)
+            weights = _after(weights, stems(pool[at].sentence), index, hop=len(chosen) <= skill.hops)
     evidence = tuple(pool[at] for at in chosen)
     return Finding(evidence, _coverage(wanted, evidence, index))
 
@@ -80,8 +80,10 @@ def _pool(documents: Sequence[Source]) -> list[Evidence]:
 def _after(weights: dict[str, float], seen: list[str], index: Bm25, *, hop: bool) -> dict[str, float]:
     """Return the weights once a sentence is chosen: its words count less, and a hop adds where it leads."""
     lowered = {term: weight * (_COVERED_WEIGHT if term in seen else 1.0) for term, weight in weights.items()}
-    new = sorted(set(seen) - weights.keys(), key=lambda term: (-index.idf(term), term)) if hop else []
-    return lowered | dict.fromkeys(new[:_HOP_WORDS], _HOP_WEIGHT)
+    # A word that stands nowhere else leads nowhere.
+    new = [term for term in set(seen) - weights.keys() if hop and index.texts_with(term) > 1]
+    rarest = sorted(new, key=lambda term: (index.texts_with(term), term))[:_HOP_WORDS]
+    return lowered | dict.fromkeys(rarest, _HOP_WEIGHT)
 
 
 def _coverage(wanted: dict[str, float], evidence: Sequence[Evidence], index: Bm25) -> float:

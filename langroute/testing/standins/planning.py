@@ -29,7 +29,7 @@ def plan(prompt: Prompt, skill: Skill) -> Answer:
 
 def steps(prompt: Prompt, skill: Skill) -> list[str]:
     """Return one step for each part of the question, and a last one that brings them together."""
-    parts = [part.strip(" .,\n") for part in _PART.split(prompt.question) if stems(part)]
+    parts = [part.strip(" .,\n") for part in _PART.split(" ".join(prompt.question.split())) if stems(part)]
     found = [f"Settle: {part}{_sources(part, prompt, skill)}." for part in unique(parts)[: skill.sentences]]
     if len(found) > 1 or _COMPARISON.search(prompt.question):
         found.append("Bring these together into one answer to the whole question.")

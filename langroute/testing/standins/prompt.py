@@ -10,11 +10,10 @@ from langroute.testing.standins.skill import Skill
 
 __all__ = ["Prompt", "Source", "Tool", "Turn", "labelled", "read"]
 
-_DOCUMENT = re.compile(
-    r"<(document|doc|source|passage)\b[^>]*?\b(?:id|index|name|source)\s*=\s*[\"']?([^\"'>\s]+)[\"']?[^>]*>"
-    r"(.*?)</\1>",
-    re.IGNORECASE | re.DOTALL,
-)
+_TAGS = ("document", "doc", "source", "passage")
+_OPENING = re.compile(rf"<({'|'.join(_TAGS)})\b([^<>]*)>", re.IGNORECASE)
+_CLOSING = {tag: re.compile(f"</{tag}>", re.IGNORECASE) for tag in _TAGS}
+_ID = re.compile(r"\b(?:id|index|name|source)\s*=\s*[\"']?([^\"'\s]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +75,11 @@ class Prompt:
 
 def read(body: Mapping[str, Any], skill: Skill) -> Prompt:
     """Read a chat-completions request as a model of that skill does."""
-    said = [(str(m.get("role", "user")), _text(m.get("content")), m) for m in body.get("messages", ())]
-    found = [
-        Source(m[2], m[3].strip())
-        for role, text, _ in said
-        if role != "assistant"
-        for m in _DOCUMENT.finditer(text)
+    said = [
+        (str(m.get("role", "user")), *_split(_text(m.get("content"))), m) for m in body.get("messages", ())
     ]
-    plain = [(role, _DOCUMENT.sub(" ", text).strip(), message) for role, text, message in said]
+    found = [document for role, _, documents, _ in said if role != "assistant" for document in documents]
+    plain = [(role, text, message) for role, text, _, message in said]
     characters = max([sum(len(d.text) for d in found), *(len(text) for _, text, _ in plain)], default=0)
     turns = [
         Turn(role, text[: skill.context_chars], _calls(m)) for role, text, m in plain if role not in _SYSTEM
@@ -105,14 +101,32 @@ _SYSTEM = frozenset({"system", "developer"})
 def labelled(text: str, *labels: str) -> str:
     """Return what stands in `<label>` tags or after `Label:` up to an empty line; "" where nothing does."""
     for label in labels:
-        found = re.search(rf"<{label}\b[^>]*>(.*?)</{label}>", text, re.IGNORECASE | re.DOTALL) or re.search(
-            rf"^[ \t#*]*{label}[ \t*]*:[ \t*]*\n?(.+?)(?:\n[ \t]*\n|\Z)",
-            text,
-            re.IGNORECASE | re.DOTALL | re.MULTILINE,
-        )
-        if found and found.group(1).strip():
-            return found.group(1).strip()
+        opening = re.search(rf"<{label}\b[^<>]*>", text, re.IGNORECASE)
+        closing = re.compile(f"</{label}>", re.IGNORECASE).search(text, opening.end()) if opening else None
+        if opening and closing:
+            return text[opening.end() : closing.start()].strip()
+        line = re.search(rf"^[ \t#*]*{label}[ \t*]*:[ \t*]*\n?", text, re.IGNORECASE | re.MULTILINE)
+        if line and (found := re.split(r"\n[ \t]*\n", text[line.end() :], maxsplit=1)[0].strip()):
+            return found
     return ""
+
+
+def _split(text: str) -> tuple[str, list[Source]]:
+    """Return a text without its documents, and the documents, in time linear in the text."""
+    rest, found, at = [], [], 0
+    unclosed: set[str] = set()
+    for opening in _OPENING.finditer(text):
+        tag, named = opening.group(1).lower(), _ID.search(opening.group(2))
+        if opening.start() < at or named is None or tag in unclosed:
+            continue
+        closing = _CLOSING[tag].search(text, opening.end())
+        if closing is None:
+            unclosed.add(tag)
+            continue
+        rest.append(text[at : opening.start()])
+        found.append(Source(named.group(1), text[opening.end() : closing.start()].strip()))
+        at = closing.end()
+    return " ".join([*rest, text[at:]]).strip(), found
 
 
 def _within(found: list[Source], skill: Skill) -> tuple[Source, ...]:

@@ -19,8 +19,13 @@ class Bm25:
         self._counts = [Counter(stems(text)) for text in texts]
         self._lengths = [max(sum(counts.values()), 1) for counts in self._counts]
         self._mean_length = sum(self._lengths) / max(len(texts), 1)
-        frequency = Counter(term for counts in self._counts for term in counts)
-        self._idf = {t: math.log(1 + (len(texts) - n + 0.5) / (n + 0.5)) for t, n in frequency.items()}
+        self._frequency = Counter(term for counts in self._counts for term in counts)
+        total = len(texts)
+        self._idf = {t: math.log(1 + (total - n + 0.5) / (n + 0.5)) for t, n in self._frequency.items()}
+
+    def texts_with(self, term: str) -> int:
+        """Return in how many of the texts a stem occurs."""
+        return self._frequency[term]
 
     def idf(self, term: str) -> float:
         """Return how telling a stem is; 0 for one that occurs nowhere."""

@@ -25,10 +25,10 @@ _PATTERNS: dict[str, re.Pattern[str]] = {
         rf"|\b{_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?,?\s+\d{{4}}\b",
         re.IGNORECASE,
     ),
-    "email": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
+    "email": re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"),
     "url": re.compile(r"https?://[^\s<>\"')\]]+[^\s<>\"')\].,;]"),
     "phone": re.compile(r"(?<!\w)\+?\(?\d[\d ()/-]{6,}\d(?!\w)"),
-    "code": re.compile(r"\b(?=[A-Z0-9-]*\d)[A-Z0-9]+(?:-[A-Z0-9]+)*\b"),
+    "code": re.compile(r"\b(?=[A-Z0-9-]{0,40}\d)[A-Z0-9]+(?:-[A-Z0-9]+)*\b"),
     "quoted": re.compile(r"(?<!\w)[\"“'‘«「`]([^\"”'’»」`\n]{1,200})[\"”'’»」`](?!\w)"),
     "place": re.compile(
         r"\b(?:in|at|from|to|for|near|of)\s+([A-Z][\w'’-]*(?:,?\s+[A-Z][\w'’-]*)*)"
