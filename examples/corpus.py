@@ -88,8 +88,8 @@ def folder(path: Path) -> Library:
         CorpusError: The folder is missing, or holds nothing that can be read.
     """
     if not path.is_dir():
-        found = "a file" if path.exists() else "not there"
-        raise CorpusError(f"DOCS={path} is {found}. Give a folder of .txt or .md files.")
+        what = "a file" if path.exists() else "not there"
+        raise CorpusError(f"DOCS={path} is {what}. Give a folder of .txt or .md files.")
     notes: list[str] = []
     passages: list[Passage] = []
     left = MAX_FOLDER_BYTES

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         names = {tier: name for tier, name in (("small", options.small), ("large", options.large)) if name}
         with backend(names) as models:
             return _run(models, library, questions)
-    except (CorpusError, PolicyError, _BadQuestionError) as error:
+    except (CorpusError, PolicyError, _BadQuestionError, ImportError) as error:
         print(f"rag_demo: {error}", file=sys.stderr)
         return _BAD_INPUT
     except LangrouteError as error:

@@ -55,7 +55,7 @@ def ask(
     merged = merge_configs(target.config, config, marked)
     answer = yield Io(
         lambda: target.runnable.invoke(prompt, merged, **target.kwargs),
-        lambda: target.runnable.ainvoke(prompt, merged, **target.kwargs),
+        lambda: target.acall(prompt, merged),
         timeout_s or endpoint.timeout_s,
     )
     message: AIMessage = answer if schema is None else answer["raw"]

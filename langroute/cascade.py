@@ -334,8 +334,12 @@ class Decision:
     @property
     def cost_usd(self) -> float | None:
         """USD of everything: attempts, rejected drafts, judges, classifiers; None when a part is unknown."""
-        beside = [s.cost_usd for a in self.attempts for v in a.verdicts for s in v.spend]
-        return total_usd([*(a.cost_usd for a in self.attempts), *beside, *(s.cost_usd for s in self.spend)])
+        costs = [spend.cost_usd for spend in self.spend]
+        for attempt in self.attempts:
+            costs.append(attempt.cost_usd)
+            for verdict in attempt.verdicts:
+                costs.extend([spend.cost_usd for spend in verdict.spend])
+        return total_usd(costs)
 
     @property
     def latency_s(self) -> float:

@@ -19,7 +19,7 @@ from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_model_stream import AsyncChatModelStream, ChatModelStream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult, LLMResult
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, ensure_config
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
 from langchain_core.runnables.config import merge_configs
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
@@ -38,6 +38,10 @@ __all__ = ["RoutedChatModel"]
 
 _FORWARDED = ("cache", "custom_get_token_ids", "disable_streaming", "output_version", "rate_limiter")
 """Settings of a chat model that, set on the routed one, hold for every endpoint's model."""
+
+
+_HOSTS_OWN = frozenset({"lc_versions"})
+"""Metadata that the host gives every model."""
 
 
 class RoutedChatModel(BaseChatModel):
@@ -275,7 +279,7 @@ class RoutedChatModel(BaseChatModel):
         stop: list[str] | None,
         kwargs: dict[str, Any],
     ) -> tuple[Request, RunnableConfig]:
-        config = ensure_config(config)
+        config = config or {}
         if own := self._own_config:
             config = merge_configs(own, config)
         metadata = metadata_of(config)
@@ -302,10 +306,11 @@ class RoutedChatModel(BaseChatModel):
     @property
     def _own_config(self) -> RunnableConfig | None:
         """Tags, metadata and callbacks that were set on the routed model itself; None without any."""
-        metadata = {name: value for name, value in (self.metadata or {}).items() if name != "lc_versions"}
-        if not (metadata or self.tags or self.callbacks):
+        metadata = self.metadata or {}
+        if not (self.tags or self.callbacks or metadata.keys() - _HOSTS_OWN):
             return None
-        return {"tags": self.tags or [], "metadata": metadata, "callbacks": self.callbacks}
+        own = {name: value for name, value in metadata.items() if name not in _HOSTS_OWN}
+        return {"tags": self.tags or [], "metadata": own, "callbacks": self.callbacks}
 
     @property
     def _overrides(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ never waits itself: it yields effects, so that sync and async, whole and streame
 """
 
 import random
-import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
@@ -80,7 +79,7 @@ class ModelCall:
 
     async def aperform(self) -> Any:
         """Make the call and await the whole reply."""
-        return await self.target.runnable.ainvoke(self.prompt, self.config, **self.target.kwargs)
+        return await self.target.acall(self.prompt, self.config)
 
     @property
     def prompt(self) -> ChatPromptValue:
@@ -198,29 +197,28 @@ class Cascade:
         except BaseException as error:
             self._not_answered(move, call, error, clock() - call.started_s)
             return
-        facts = {"latency_s": clock() - call.started_s, "first_token_s": call.first_token_s}
-        facts |= self._bill(move, reply)
         answered_s = clock()
         try:
             verdicts = yield from judge.verdicts(move, reply, call.config)
         except BaseException:
-            self._append(move, "cancelled", reply, facts)
+            self._append(self._answered(move, call, reply, "cancelled", (), answered_s, clock()), reply)
             raise
         if call.commit == "prefix" and call.shown:
             verdicts = tuple(_too_late(verdict) for verdict in verdicts)
-        facts |= {"verdicts": verdicts, "judged_s": clock() - answered_s}
-        if all(verdict.accepted for verdict in verdicts):
-            self._append(move, "accepted", reply, facts)
-            return
-        call.close()
-        self._append(move, "rejected", reply, facts)
-        self._errors.append(RejectedReply(f"{move.endpoint}: {'; '.join(self._attempts[-1].findings)}"))
+        accepted = all(verdict.accepted for verdict in verdicts)
+        outcome: Outcome = "accepted" if accepted else "rejected"
+        attempt = self._answered(move, call, reply, outcome, verdicts, answered_s, clock())
+        self._append(attempt, reply)
+        if not accepted:
+            call.close()
+            self._errors.append(RejectedReply(f"{move.endpoint}: {'; '.join(attempt.findings)}"))
 
     def _open(self, judge: Judge, plan: Plan, move: Call) -> ModelCall:
         """Return the effect that makes the call, with its run, its stamp and its gates."""
         endpoint = self._router.endpoints.by_name[move.endpoint]
         number = len(self._attempts)
-        stamp = {
+        metadata = {
+            **self._request.metadata,
             "langroute_step": plan.step,
             "langroute_tier": move.tier,
             "langroute_endpoint": move.endpoint,
@@ -228,7 +226,7 @@ class Cascade:
             "langroute_call_id": self._call_id,
         }
         chosen = target(endpoint, self._request)
-        config = attempt_config(self._config, self._group, number, stamp)
+        config = attempt_config(self._config, self._group, number, metadata)
         if chosen.config:
             config = merge_configs(chosen.config, config)
         commit = judge.commit_point(self._attempts)
@@ -240,22 +238,39 @@ class Cascade:
             chosen, messages, config, commit, judge.passes_prefix, self._router.clock, recordings
         )
 
-    def _bill(self, move: Call, reply: Reply) -> dict[str, Any]:
-        """Return model, usage and cost of a reply as the provider reports them."""
+    def _answered(
+        self,
+        move: Call,
+        call: ModelCall,
+        reply: Reply,
+        outcome: Outcome,
+        verdicts: tuple[Verdict, ...],
+        answered_s: float,
+        judged_s: float,
+    ) -> Attempt:
+        """Return the attempt that a reply made, with what the provider says it used."""
         endpoint = self._router.endpoints.by_name[move.endpoint]
         usage, cost_usd, basis = endpoint.cost_of(reply.message)
         if "model" in self._request.kwargs:  # the caller swapped the model that the price belongs to
             cost_usd, basis = None, "unknown"
-        model = reply.message.response_metadata.get("model_name")
-        return {
-            "model": model or endpoint.model_name,
-            "usage": usage,
-            "cost_usd": cost_usd,
-            "cost_basis": basis,
-        }
+        return Attempt(
+            move.tier,
+            move.endpoint,
+            move.why,
+            outcome,
+            verdicts,
+            None,
+            reply.message.response_metadata.get("model_name") or endpoint.model_name,
+            usage,
+            cost_usd,
+            basis,
+            answered_s - call.started_s,
+            judged_s - answered_s,
+            call.first_token_s,
+        )
 
-    def _append(self, move: Call, outcome: Outcome, reply: Reply | None, facts: dict[str, Any]) -> None:
-        self._attempts.append(Attempt(move.tier, move.endpoint, move.why, outcome, **facts))
+    def _append(self, attempt: Attempt, reply: Reply | None) -> None:
+        self._attempts.append(attempt)
         self._replies.append(reply)
 
     def _not_answered(self, move: Call, call: ModelCall, error: BaseException, latency_s: float) -> None:
@@ -264,17 +279,17 @@ class Cascade:
         Once something was shown there is no going on: the caller gets the text so far.
         """
         call.close()
-        facts: dict[str, Any] = {"latency_s": latency_s}
         failure = classify(error) if isinstance(error, Exception) else None
+        attempt = Attempt(move.tier, move.endpoint, move.why, "cancelled", latency_s=latency_s)
         if failure is None:
-            self._append(move, "cancelled", None, facts)
+            self._append(attempt, None)
             raise error
         if (gate := call.shown) is not None:
             failure = replace(failure, kind="cut_stream", remedy="raise")
             partial = PartialStream(f"{move.endpoint} broke off after part of its reply was shown", gate.text)
             partial.__cause__, error = error, partial
-        facts |= {"failure": failure, "cost_usd": charged(failure.kind)}
-        self._append(move, "failed", None, facts)
+        cost_usd = charged(failure.kind)
+        self._append(replace(attempt, outcome="failed", failure=failure, cost_usd=cost_usd), None)
         self._errors.append(cast("Exception", error))
 
     def _accepted(self, decision: Decision) -> Routed:

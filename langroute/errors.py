@@ -95,7 +95,9 @@ class AllAttemptsFailed(LangrouteError, ExceptionGroup[Exception]):
 
     def derive(self, excs: Sequence[Exception], /) -> Self:
         """Return a group of the same class, so that `except*` keeps the type."""
-        return type(self)(self.message, excs)
+        derived = type(self)(self.message, excs)
+        derived.decision = self.decision
+        return derived
 
 
 class PartialStream(LangrouteError):

@@ -56,7 +56,7 @@ _MESSAGE_CHARS = 300
 _TERSE_CHARS = 20
 """An error that says no more than "Connection error." is told with its cause."""
 
-_READ_CHARS = 4_000
+_READ_CHARS = 1_000
 """Characters of an error's text that are looked at: some providers send a whole page, or the prompt back."""
 
 _CHAIN = 8

@@ -33,9 +33,8 @@ class Judge:
         self._router = router
         self._request = request
         self._plan = plan
-        self._step = router.policy.step(plan.step)
-        self._verifiers = sorted(self._step.verify, key=lambda verifier: verifier.asks)
-        self._risky = _risky_tools(router, request)
+        self._verifiers = router.checks(plan.step)
+        self._risky = _risky_tools(router, request) if request.tools else {}
 
     def verdicts(self, move: Call, reply: Reply, config: RunnableConfig) -> Flow[tuple[Verdict, ...]]:
         """Return the verdicts on one reply: all free checks, then those that ask a model, until one rejects.
@@ -47,7 +46,8 @@ class Judge:
         if not self._verifiers:
             return tuple(found)
         quiet = unheard(config)
-        asker = _Asker(self._router, self._step.boundary, move.endpoint, quiet)
+        boundary = self._router.policy.step(self._plan.step).boundary
+        asker = _Asker(self._router, boundary, move.endpoint, quiet)
         context = contextvars.copy_context()
         context.run(var_child_runnable_config.set, quiet)
         for verifier in self._verifiers:
@@ -82,7 +82,7 @@ class Judge:
         At once where nothing can reject it, or where a rejection could change nothing: the only call
         there will be, whose reply is returned whatever the verdict.
         """
-        verifiers = self._step.verify
+        verifiers = self._verifiers
         if self._request.schema is not None or self._risky:
             return "end"
         if not verifiers or (

@@ -7,7 +7,7 @@ __all__ = ["redact"]
 _SECRETS = re.compile(
     r"(?P<before>://)[^/\s:@]*:[^/\s@]+(?=@)"
     r"|(?P<scheme>\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}"
-    r"|(?P<name>\b(?:[\w-]*(?:api[-_]?key|token|secret|password)|authorization|key)[\"']?\s*[:=]\s*[\"']?)"
+    r"|(?P<name>\b(?:[\w-]{0,40}(?:api[-_]?key|token|secret|password)|authorization|key)[\"']?\s*[:=]\s*[\"']?)"
     r"(?!bearer|basic)[^\s\"'&,;}]{6,}"
     r"|\b(?:sk|pk|rk|gsk|xai|hf|ghp|gho|glpat|pplx|nvapi|r8|fw|tgp|key|lsv2)[-_][\w*-]{8,}"
     r"|\bAIza[\w-]{20,}|\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\beyJ[\w-]{10,}(?:\.[\w-]+)*"

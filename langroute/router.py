@@ -9,11 +9,12 @@ from langchain_core.embeddings import Embeddings
 from langroute.cascade import Plan, StepAnswer
 from langroute.effects import Flow, run
 from langroute.endpoints import Endpoints
-from langroute.policy import Policy
+from langroute.policy import Policy, StepPolicy
 from langroute.request import Request
 from langroute.routing.intent import Embedder
 from langroute.routing.plan import Planner
 from langroute.steps import StepFinder
+from langroute.verifiers.base import Verifier
 
 __all__ = ["Router"]
 
@@ -45,11 +46,17 @@ class Router:
         embedder = Embedder(embeddings, embeddings_boundary) if embeddings is not None else None
         self.finder = StepFinder(policy, self.endpoints, embedder)
         self.planner = Planner(policy, self.endpoints, embedder)
+        self._checks = {name: _in_order(step) for name, step in policy.steps.items()}
+        self._default_checks = _in_order(policy.default)
         self._ranks = {tier: rank for rank, tier in enumerate(policy.tiers)}
 
     def rank(self, tier: str) -> int:
         """Return the position of a tier, 0 the cheapest."""
         return self._ranks[tier]
+
+    def checks(self, step: str) -> tuple[Verifier, ...]:
+        """Return the step's verifiers in the order in which they check: those that are free go first."""
+        return self._checks.get(step, self._default_checks)
 
     def decide(self, request: Request) -> Flow[tuple[StepAnswer, Plan]]:
         """Return, as a flow, which step the request is and how it would be answered."""
@@ -78,3 +85,7 @@ class Router:
         """Return the endpoint that stands for a step where one model must: its first rung's first."""
         policy = self.policy.step(step) if step is not None else self.policy.default
         return self.endpoints.tier(policy.cascade[0])[0]
+
+
+def _in_order(step: StepPolicy) -> tuple[Verifier, ...]:
+    return tuple(sorted(step.verify, key=lambda verifier: verifier.asks))

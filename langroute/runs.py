@@ -18,7 +18,8 @@ from langchain_core.callbacks import (
     CallbackManager,
 )
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import RunnableConfig, ensure_config
+from langchain_core.runnables.config import var_child_runnable_config
 
 from langroute.effects import Io
 from langroute.streams import CHUNKS, EVENTS, Commit, Gate
@@ -50,6 +51,7 @@ class Group:
 
 def start_group(config: RunnableConfig, messages: Sequence[BaseMessage]) -> Io:
     """Return the effect that opens the grouping run; its result is a `Group`, None where nobody listens."""
+    config = ensure_config(config)
     inputs = {"messages": list(messages)}
     name = config.get("run_name") or _NAME
     run_id = config.get("run_id")
@@ -75,15 +77,20 @@ def _configuration(config: RunnableConfig) -> tuple[Any, ...]:
 
 
 def attempt_config(
-    config: RunnableConfig, group: Group | None, attempt: int, stamp: dict[str, Any]
+    config: RunnableConfig, group: Group | None, attempt: int, metadata: dict[str, Any]
 ) -> RunnableConfig:
-    """Return the config of one attempt: the caller's, under the group, with a stamp in the metadata."""
-    own: RunnableConfig = {**config, "metadata": {**(config.get("metadata") or {}), **stamp}}
+    """Return the config of one attempt: the caller's, under the group, with the metadata given.
+
+    Without callbacks of its own it is given those of the ambient config, which would be inherited.
+    """
+    own: RunnableConfig = {**config, "metadata": metadata}
     if group is not None:
         own["callbacks"] = group.child(attempt)
         own.pop("run_id", None)
         own.pop("run_name", None)
-    elif attempt:
+    elif not config.get("callbacks") and (ambient := var_child_runnable_config.get()):
+        own["callbacks"] = ambient.get("callbacks")
+    if attempt:
         own.pop("run_id", None)  # a run id may be used once
     return own
 

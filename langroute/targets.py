@@ -37,6 +37,19 @@ class Target:
         """The chat model, where the target is one and can stream; None for a schema's chain."""
         return self.runnable if isinstance(self.runnable, BaseChatModel) else None
 
+    async def acall(self, prompt: Any, config: RunnableConfig | None) -> Any:
+        """Await the whole reply.
+
+        A cancellation raised inside the model is raised as what it is: `agenerate` of langchain-core 1.7
+        takes it for a result and trips over it with an `AttributeError`.
+        """
+        try:
+            return await self.runnable.ainvoke(prompt, config, **self.kwargs)
+        except AttributeError as error:
+            if isinstance(error.obj, BaseException) and not isinstance(error.obj, Exception):
+                raise error.obj from None
+            raise
+
 
 @dataclass(frozen=True, eq=False)
 class BoundTools:

@@ -130,7 +130,7 @@ def test_a_late_answer_is_a_timeout(limit):
 
     class Slow(ScriptedChatModel):
         def _generate(self, *args, **kwargs):
-            release.wait()
+            release.wait(5)  # bounded, so that a missing limit fails the test and does not hang it
             return super()._generate(*args, **kwargs)
 
     spec = ModelSpec(model=Slow(reply="yes"), timeout_s=None if limit else 0.02)

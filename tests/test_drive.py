@@ -221,15 +221,6 @@ def test_nothing_of_a_call_is_kept_on_the_model() -> None:
     assert {key: id(value) for key, value in vars(model).items()} == before
 
 
-def test_reply_objects_that_a_model_hands_out_again_keep_their_own_record() -> None:
-    from langchain_core.language_models.fake_chat_models import FakeMessagesListChatModel
-
-    model = routed({"small-a": FakeMessagesListChatModel(responses=[AIMessage(GOOD)])})
-    first, second = model.invoke("When?"), model.invoke("When?")
-    records = [reply.response_metadata["langroute"]["call_id"] for reply in (first, second)]
-    assert records[0] != records[1]
-
-
 # Many at once --------------------------------------------------------------------------------------------
 
 

@@ -76,7 +76,7 @@ def test_a_late_call_ends_with_a_timeout_in_a_thread():
 
     def flow():
         try:
-            yield Io(never.wait, asyncio.Event().wait, timeout_s=0.01)
+            yield Io(lambda: never.wait(5), asyncio.Event().wait, timeout_s=0.01)
         except TimeoutError:
             return "late"
 

@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import json
+import time
 from types import SimpleNamespace
 
 import httpx
@@ -280,6 +281,16 @@ def test_the_message_is_one_short_line():
     assert len(failure.message) <= 300
     assert "\n" not in failure.message
     assert failure.message.startswith("RuntimeError: <html> long")
+
+
+@pytest.mark.parametrize("unit", ["x", "-a", "://a:b", "api_key-", "context ", "eyJ", "a1", "Bearer "])
+def test_a_hostile_text_is_read_in_no_time(unit):
+    error = RuntimeError(unit * 1_000_000)
+    started_s = time.perf_counter()
+
+    classify(error)
+
+    assert time.perf_counter() - started_s < 0.5
 
 
 def test_the_message_of_a_real_client_holds_no_key(provider):

@@ -4,13 +4,14 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar
 
 from langroute.cascade import Verdict
 from langroute.request import Document
 from langroute.verifiers.base import Case, Verifier, shown
 from langroute.verifiers.sources import Source
-from langroute.verifiers.structured import NotJsonError, json_in, leaves, plain
+from langroute.verifiers.structured import NotJsonError, leaves, reply_data
 
 __all__ = ["QUOTE", "Citations", "citable_text"]
 
@@ -31,6 +32,7 @@ _NEAR_CHARS = 60
 """How far a quotation and its citation may stand apart, within one sentence."""
 
 _MAX_QUOTES = 500
+_MAX_CITATIONS = 10_000
 
 _NAMES = 8
 """Ids that a reason lists."""
@@ -60,16 +62,22 @@ class Citations(Verifier):
         """Accept a reply whose citations and quotations all hold."""
         index = _Index(case.request.documents)
         if not index.count:
-            return self.rejects("no documents were supplied, so no citation can be checked", 0.0)
+            return self.rejects("no documents were supplied, so no citation can be checked", 0.0, unsure=True)
         text = _CODE.sub(" ", citable_text(case))
         citations = _citations(text, index)
+        quotes = list(islice(QUOTE.finditer(text), _MAX_QUOTES + 1))
         if not citations:
             return self.rejects(f"the reply cites none of the {index.count} supplied documents", 0.0)
+        if len(citations) > _MAX_CITATIONS or len(quotes) > _MAX_QUOTES:
+            limits = f"{_MAX_CITATIONS:,} citations or {_MAX_QUOTES} quotations"
+            return self.rejects(f"the reply has more than {limits}", 0.0)
+        return self._verdict(text, citations, quotes, index)
+
+    def _verdict(
+        self, text: str, citations: list[_Citation], quotes: list[re.Match[str]], index: "_Index"
+    ) -> Verdict:
         references = list(dict.fromkeys(ref for citation in citations for ref in citation.references))
         unknown = [ref for ref in references if not index.resolve(ref)]
-        quotes = list(QUOTE.finditer(text))
-        if len(quotes) > _MAX_QUOTES:
-            return self.rejects(f"the reply has more than {_MAX_QUOTES} quotations", 0.0)
         checked, wrong = _wrong_quotes(text, quotes, citations, index)
         score = 1 - (len(unknown) + len(wrong)) / (len(references) + checked)
         if unknown:
@@ -85,17 +93,15 @@ def citable_text(case: Case) -> str:
 
     Values of fields that name sources are put in brackets, as a citation in prose is.
     """
-    data = case.parsed
-    if data is None and case.text.lstrip()[:1] == "{":
-        try:
-            data = json_in(case.text)
-        except NotJsonError:
-            data = None
-    if data is None:
+    if case.parsed is None and case.text.lstrip()[:1] != "{":
+        return case.text
+    try:
+        data = reply_data(case)
+    except NotJsonError:
         return case.text
     lines = (
         f"[{value}]" if _SOURCE_KEY.search(path.rpartition(".")[2]) and "[" not in str(value) else str(value)
-        for path, value in leaves(plain(data))
+        for path, value in leaves(data)
         if isinstance(value, str | int) and not isinstance(value, bool)
     )
     return "\n".join(lines)
@@ -156,6 +162,8 @@ def _citations(text: str, index: _Index) -> list[_Citation]:
             known[content] = _references(content, index)
         if known[content]:
             citations.append(_Citation(match.start(), match.end(), known[content]))
+        if len(citations) > _MAX_CITATIONS:
+            break
     return citations
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -90,8 +91,7 @@ class Sampled(_Combinator):
         if _position(case.request) >= self.share:
             return self.accepts(f"not sampled: this request is outside the {self.share:.4g} that are checked")
         verdict = yield from AllOf(verify=self.verify).judge(case)
-        answer = self.accepts if verdict.accepted else self.rejects
-        return answer(f"sampled: {verdict.reason}", verdict.score, usable=verdict.usable, spend=verdict.spend)
+        return replace(verdict, verifier=self.name, reason=f"sampled: {verdict.reason}")
 
 
 def _position(request: Request) -> float:
@@ -107,9 +107,12 @@ def _named(verdicts: list[Verdict]) -> str:
 
 
 def _carried(verdicts: list[Verdict], paid: list[Verdict] | None = None) -> dict[str, Any]:
-    """Return what the whole takes over from its parts: whether the reply may be used, and every call made."""
+    """Return what the whole takes over: whether the reply may be used, whether a check failed, every call."""
     spend: tuple[Spend, ...] = tuple(spend for verdict in paid or verdicts for spend in verdict.spend)
-    return {"usable": all(verdict.usable for verdict in verdicts), "spend": spend}
+    usable = all(verdict.usable for verdict in verdicts)
+    rejections = [verdict for verdict in verdicts if not verdict.accepted]
+    unsure = bool(rejections) and all(verdict.unsure for verdict in rejections)
+    return {"usable": usable, "unsure": unsure, "spend": spend}
 
 
 def _score(verdict: Verdict) -> float:

@@ -33,7 +33,7 @@ class Confidence(Verifier):
         """Accept a reply whose tokens were likely enough."""
         logprobs = _logprobs(case.reply.response_metadata)
         if not logprobs:
-            return self.rejects("no logprobs were returned, so the confidence cannot be checked")
+            return self.rejects("no logprobs were returned, so the confidence cannot be checked", unsure=True)
         value = min(logprobs) if self.of == "lowest" else sum(logprobs) / len(logprobs)
         score = math.exp(min(value, 0.0))
         what = "least likely token's" if self.of == "lowest" else "mean token"
@@ -76,7 +76,7 @@ class SelfRated(Verifier):
         opinion = yield from case.ask(fenced_exchange(task, case), purpose="self_rated", schema=_Rating)
         spend = (opinion.spend,)
         if not isinstance(opinion.parsed, _Rating):
-            return self.rejects("the model gave no usable rating of its certainty", spend=spend)
+            return self.rejects("the model gave no usable rating of its certainty", unsure=True, spend=spend)
         score = opinion.parsed.certainty
         if score < self.min:
             return self.rejects(

@@ -55,9 +55,8 @@ class Grounded(Verifier):
         """Accept a reply of which enough values occur in the source."""
         texts = self._texts(case)
         if not any(texts):
-            return self.rejects(
-                f"there is nothing in the {self.source} that the reply could be grounded in", 0.0
-            )
+            nothing = f"there is nothing in the {self.source} that the reply could be grounded in"
+            return self.rejects(nothing, 0.0, unsure=True)
         claims = self._claims(case)
         if claims is None:
             return self.rejects("the reply has no object that could be grounded", 0.0)

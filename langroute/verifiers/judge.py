@@ -49,7 +49,7 @@ class Judge(Verifier):
         opinion = yield from case.ask(prompt, purpose="judge", tier=self.tier, schema=_Grade)
         spend, grade = (opinion.spend,), opinion.parsed
         if not isinstance(grade, _Grade):
-            return self.rejects("the judge gave no usable grade", spend=spend)
+            return self.rejects("the judge gave no usable grade", unsure=True, spend=spend)
         reason = f"the judge gives {grade.score:.2f}: {shown(grade.reason, 300)}"
         if grade.score < self.min:
             return self.rejects(reason, grade.score, spend=spend)
@@ -79,7 +79,9 @@ class Agreement(Verifier):
     def judge(self, case: Case) -> Generator[Any, Any, Verdict]:
         """Ask the second model; accept when the answers are alike enough."""
         if case.parsed is None and not case.text.strip():
-            return self.rejects("the reply has no text that a second answer could be compared with")
+            return self.rejects(
+                "the reply has no text that a second answer could be compared with", unsure=True
+            )
         schema = case.request.schema
         wanted = schema if isinstance(schema, type) and issubclass(schema, BaseModel) else None
         opinion = yield from case.ask(

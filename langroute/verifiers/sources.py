@@ -14,7 +14,8 @@ _SEARCH_CHARS = 300_000_000
 _UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _WORD = re.compile(rf"\d+(?:\.\d+)?|[{_UNSPACED}]|[^\W\d_{_UNSPACED}]+")
 _SPACED = re.compile(r"(?<![\d.,'])\d{1,3}(?: \d{3})+(?!\d)")
-_NUMBER = re.compile(r"\d+(?:[.,']\d+)+")
+# The look-behind keeps a megabyte of digits from being tried from each of them.
+_NUMBER = re.compile(r"(?<!\d)\d++(?:[.,']\d++)+")
 _GROUPED = re.compile(r"\d{1,3}(?:([.,'])\d{3})(?:\1\d{3})*(?:(?!\1)[.,](\d+))?")
 _POINTED = re.compile(r"(?<![\d.,'])\d{1,3}\.\d{3}(?![\d.,']*\d)")
 
@@ -66,7 +67,7 @@ def _words(text: str) -> list[str]:
 
 
 def _canonical(number: str) -> str:
-    """Return digits with a point: `1,234.50` as 1234.5, `3,5` as 3.5; what is no number (`1.2.3`) in parts."""
+    """Return digits with a point: `1,234.50` as 1234.5, `3,5` as 3.5; no number (`1.2.3`) in its parts."""
     separators = [char for char in number if not char.isdigit()]
     # A single point is a decimal point, also before three digits: in most data 1.234 is not 1234.
     grouped = None if separators == ["."] else _GROUPED.fullmatch(number)

@@ -1,17 +1,28 @@
 """What a reply says as data: the parsed object, or the JSON that its text is."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from pydantic_core import to_jsonable_python
 
 from langroute.verifiers.base import Case
 
-__all__ = ["NotJsonError", "field_values", "json_in", "leaves", "plain", "reply_data", "reply_json"]
+__all__ = [
+    "NotJsonError",
+    "field_values",
+    "json_in",
+    "leaves",
+    "plain",
+    "reply_data",
+    "reply_json",
+    "too_deep",
+]
 
 _MAX_DEPTH = 100
 """Levels of nesting that are read; no honest answer comes near, and a checker that recurses stays safe."""
+
+_TOO_DEEP = f"the reply's JSON is nested deeper than {_MAX_DEPTH} levels"
 
 
 class NotJsonError(ValueError):
@@ -43,14 +54,34 @@ def json_in(text: str) -> Any:
         raise NotJsonError(f"the reply is not valid JSON: {error.msg} at {where}") from None
     except (RecursionError, ValueError) as error:
         raise NotJsonError(f"the reply is not usable JSON: {error}") from None
-    if _deeper_than(data, _MAX_DEPTH):
-        raise NotJsonError(f"the reply's JSON is nested deeper than {_MAX_DEPTH} levels")
+    if too_deep(data):
+        raise NotJsonError(_TOO_DEEP)
     return data
 
 
 def plain(value: Any) -> Any:
-    """Return a parsed object (pydantic model, dataclass, mapping) as plain JSON types, by field name."""
-    return to_jsonable_python(value, by_alias=False, fallback=str)
+    """Return a parsed object (pydantic model, dataclass, mapping) as plain JSON types, by field name.
+
+    Raises:
+        NotJsonError: It is nested too deeply, or holds itself.
+    """
+    try:
+        data = to_jsonable_python(value, by_alias=False, fallback=str)
+    except (RecursionError, ValueError) as error:
+        raise NotJsonError(f"the reply's object cannot be read: {error}") from None
+    if too_deep(data):
+        raise NotJsonError(_TOO_DEEP)
+    return data
+
+
+def too_deep(data: Any) -> bool:
+    """Return whether JSON data is nested deeper than 100 levels."""
+    level = [data]
+    for _ in range(_MAX_DEPTH):
+        level = [item for value in level if isinstance(value, dict | list) for item in _children(value)]
+        if not level:
+            return False
+    return True
 
 
 def leaves(data: Any) -> Iterator[tuple[str, Any]]:
@@ -103,18 +134,8 @@ def _unfenced(text: str) -> str:
     return text[start : end if end >= 0 else len(text)] if start else text
 
 
-def _deeper_than(data: Any, limit: int) -> bool:
-    level = [data]
-    for _ in range(limit):
-        level = [
-            item
-            for value in level
-            if isinstance(value, dict | list)
-            for item in (value.values() if isinstance(value, dict) else value)
-        ]
-        if not level:
-            return False
-    return True
+def _children(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _refuse_constant(word: str) -> NoReturn:

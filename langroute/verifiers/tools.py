@@ -15,6 +15,7 @@ from langroute.verifiers.base import Case, Verifier, shown
 from langroute.verifiers.finish import ending
 from langroute.verifiers.json_schema import first_problem
 from langroute.verifiers.schema import validation_sentence
+from langroute.verifiers.structured import too_deep
 
 __all__ = ["NotRepeating", "ToolCalls"]
 
@@ -122,6 +123,8 @@ def _cut_chunks(reply: AIMessage) -> Iterator[str]:
 
 def _args_problem(tool: Any, args: Any) -> str | None:
     """Return what is wrong with the arguments of a call; None where the tool takes them, or does not say."""
+    if too_deep(args):
+        return "they are nested deeper than 100 levels"
     schema = _args_schema(tool)
     if isinstance(schema, type) and issubclass(schema, BaseModel):
         try:

@@ -23,6 +23,7 @@ SEED = 20_251_122
 SAMPLE = 1_500
 CAMPAIGN = 100_000
 LIMIT_S = 1.0
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 WRITTEN: dict[str, Any] = {
     "version": 1,
@@ -140,7 +141,10 @@ def as_toml(value: Any) -> str:
 
 def text_of(data: Any, suffix: str) -> str:
     if suffix == ".yaml":
-        return yaml.dump(data, sort_keys=False, default_flow_style=None, allow_unicode=True)
+        try:
+            return yaml.dump(data, Dumper=DUMPER, sort_keys=False, default_flow_style=None)
+        except UnicodeEncodeError:  # half a surrogate pair, which only the slow dumper writes
+            return yaml.safe_dump(data, sort_keys=False, default_flow_style=None)
     if suffix == ".json":
         return json.dumps(data, default=str)
     return "\n".join(f"{json.dumps(str(key))} = {as_toml(value)}" for key, value in data.items())

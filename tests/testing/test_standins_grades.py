@@ -9,6 +9,7 @@ from langroute.request import Request
 from langroute.testing.standins import LARGE, SMALL, Bm25, large, small
 from langroute.verifiers.base import Case
 from langroute.verifiers.citations import Citations
+from langroute.verifiers.exchange import fenced_exchange
 from langroute.verifiers.grounded import Grounded
 
 LIBRARY = {
@@ -36,9 +37,11 @@ def reply(model, prompt, schema=None):
 
 
 def verdict(verifier, model, prompt, schema=None):
-    answer = reply(model, prompt, schema)
-    case = Case(Request((HumanMessage(prompt),)), AIMessage(answer.text), "tier", "endpoint", ask=None)
-    return verifier.check(case)
+    return verifier.check(a_case(prompt, reply(model, prompt, schema).text))
+
+
+def a_case(prompt, said):
+    return Case(Request((HumanMessage(prompt),)), AIMessage(said), "tier", "endpoint", ask=None)
 
 
 EASY = f"{documents('dams:1')}\n\n{ONE_HOP}"
@@ -91,3 +94,11 @@ def test_bm25_ranks_the_text_with_the_rarer_word_first():
     scores = Bm25(["a red dog", "a red fox", "a red hen"]).scores("red fox")
     assert max(range(3), key=scores.__getitem__) == 1
     assert Bm25([]).scores("anything") == []
+
+
+@pytest.mark.parametrize("model", [small, large])
+@pytest.mark.parametrize(("said", "good"), [("It was opened in 1931.", True), ("Bananas are yellow.", False)])
+def test_exchange_as_the_judging_verifiers_show_it_is_graded(model, said, good):
+    prompt = fenced_exchange("Grade the reply: is it supported?", a_case(EASY, said))
+    grade = {"type": "object", "properties": {"score": {"type": "number", "minimum": 0, "maximum": 1}}}
+    assert (json.loads(reply(model, prompt, grade).text)["score"] >= 0.5) == good

@@ -1,4 +1,4 @@
-"""What the tests of verifiers share: a builder of cases, and a second model whose answers are written down."""
+"""What the tests of verifiers share: a builder of cases, and a second model with answers written down."""
 
 from collections.abc import Generator
 from typing import Any

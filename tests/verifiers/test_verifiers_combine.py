@@ -69,6 +69,13 @@ def test_nothing_excuses_an_unusable_reply(verdict, combinator):
     assert (result.accepted, result.usable) == (False, False)
 
 
+def test_check_that_failed_is_told_from_a_reply_that_did(verdict):
+    assert verdict(AllOf(verify=["not_empty", {"confidence": 0.5}]), "text").unsure
+    assert verdict(AnyOf(verify=["citations", {"confidence": 0.5}]), "text").unsure
+    assert not verdict(AnyOf(verify=["schema", {"confidence": 0.5}]), "text").unsure
+    assert verdict(Sampled(share=1, verify={"confidence": 0.5}), "text").unsure
+
+
 def test_sample_is_a_share_of_the_requests_and_always_the_same_ones(verdict):
     verifier = Sampled(share=0.2, verify=LONG)
     results = [verdict(verifier, "no", question=f"question {n}") for n in range(500)]

@@ -1,4 +1,4 @@
-"""Replies that mean harm: a megabyte of them is judged in time linear in its length."""
+"""Replies that mean harm are judged in time linear in their length; the campaign uses a megabyte of each."""
 
 import time
 
@@ -25,11 +25,8 @@ from langroute.verifiers import (
     ToolCalls,
 )
 
-SIZE = 1_000_000
-"""Characters."""
-
-BOUND_S = 4.0
-"""Generous: the slowest pair takes a few tenths here, a quadratic check would take hours."""
+BOUND_S = 10.0
+"""Generous: the slowest case takes under two seconds; a quadratic check would take minutes, or hours."""
 
 UNITS = {
     "letters": "a",
@@ -88,9 +85,10 @@ def in_time():
 
 
 @pytest.mark.usefixtures("in_time")
+@pytest.mark.parametrize("chars", [50_000, pytest.param(1_000_000, marks=pytest.mark.campaign)])
 @pytest.mark.parametrize("unit", UNITS.values(), ids=UNITS.keys())
-def test_megabyte_of_anything_is_judged_in_linear_time(verdict, second_model, unit):
-    text = (unit * (SIZE // len(unit) + 1))[:SIZE]
+def test_a_long_reply_of_anything_is_judged_in_linear_time(verdict, second_model, unit, chars):
+    text = (unit * (chars // len(unit) + 1))[:chars]
     for verifier in VERIFIERS:
         model = second_model({"score": 0, "reason": text} if isinstance(verifier, Judge) else text)
         messages = [AIMessage(text), HumanMessage("What is it, and why is that so?")]
@@ -101,8 +99,8 @@ def test_megabyte_of_anything_is_judged_in_linear_time(verdict, second_model, un
 @pytest.mark.usefixtures("in_time")
 @pytest.mark.parametrize("verifier", [Grounded(source="documents"), Citations()])
 def test_many_phrases_in_long_documents_are_judged_in_bounded_time(verdict, verifier):
-    documents = {str(n): "a b " * 50_000 for n in range(5)}
-    reply = "\n".join(f'"{"a b " * (n % 90 + 2)}c" [{n % 5}]' for n in range(20_000))
+    documents = {str(n): "a b " * 20_000 for n in range(5)}
+    reply = "\n".join(f'"{"a b " * (n % 90 + 2)}c" [{n % 5}]' for n in range(2_000))
     assert not verdict(verifier, reply, documents=documents).accepted
 
 
@@ -111,8 +109,8 @@ def test_many_phrases_in_long_documents_are_judged_in_bounded_time(verdict, veri
     "data",
     [
         {"a": "a" * 5_000 + "!"},
-        {"a": "x", "b": [{"c": n} for n in range(100_000)]},
-        {"a": [[]] * 100_000, "b": {str(n): n for n in range(100_000)}},
+        {"a": "x", "b": [{"c": n} for n in range(20_000)]},
+        {"a": [[]] * 20_000, "b": {str(n): n for n in range(20_000)}},
     ],
     ids=["regex bomb", "unhashable items", "wide"],
 )

@@ -1,5 +1,7 @@
 """Languages: told apart where they can be, unknown where not."""
 
+# ruff: noqa: RUF001  # letters of many languages look alike; that is the point
+
 import pytest
 
 from langroute.verifiers import Language
@@ -20,7 +22,7 @@ SAMPLES = {
     "nl": "Het contract is in maart ondertekend en kan niet voor het einde van het jaar worden opgezegd.",
     "pl": "Umowa została podpisana w marcu i nie może być rozwiązana przed końcem roku.",
     "pt": "O contrato foi assinado em março e não pode ser rescindido antes do fim do ano.",
-    "ru": "Договор был подписан в марте, и его нельзя расторгнуть до конца года, если стороны этого не выразят.",
+    "ru": "Договор был подписан в марте, и его нельзя расторгнуть до конца этого года.",
     "sv": "Avtalet undertecknades i mars och kan inte sägas upp före årets slut.",
     "th": "สัญญาลงนามในเดือนมีนาคมและไม่สามารถยกเลิกได้ก่อนสิ้นปี",
     "tr": "Sözleşme mart ayında imzalandı ve yıl sonundan önce feshedilemez, çünkü bu bir şarttır.",

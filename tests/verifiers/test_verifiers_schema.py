@@ -122,3 +122,12 @@ def test_required_fields_are_named_when_they_are_missing(verdict):
         RequiredFields(fields=("number", "due")), AIMessage(""), parsed=Invoice(number="7", total=1)
     )
     assert rejected.reason == "the reply leaves required fields empty: due"
+
+
+@pytest.mark.parametrize("depth", [150, 900])
+def test_deeply_nested_object_is_rejected(verdict, depth):
+    parsed = {}
+    for _ in range(depth):
+        parsed = {"a": parsed}
+    assert not verdict(Schema(), "", parsed=parsed).accepted
+    assert not verdict(RequiredFields(fields=("a",)), "", parsed=parsed).accepted

@@ -178,3 +178,11 @@ def test_repetition_is_counted_within_the_turn_and_the_reply(verdict):
     assert verdict(NotRepeating(), calling(call("search", query="tea")), messages=earlier).accepted
     twice = calling(call("search", "a", query="tea"), call("search", "b", query="tea"))
     assert "already called once" in verdict(NotRepeating(), twice).reason
+
+
+def test_call_with_deeply_nested_arguments_is_never_returned(verdict):
+    args = {}
+    for _ in range(900):
+        args = {"a": args}
+    made = {"name": "web_search", "args": args, "id": "c1", "type": "tool_call"}
+    assert "deeper than 100 levels" in verdict(ToolCalls(), calling(made), tools=TOOLS).reason

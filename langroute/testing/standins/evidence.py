@@ -13,11 +13,11 @@ __all__ = ["Evidence", "Finding", "find"]
 
 _COVERED_WEIGHT = 0.4
 """What a word of the question still counts once a chosen sentence has it: the next is to bring others."""
-_HOP_WEIGHT = 0.7
+_HOP_WEIGHT = 0.9
 """What a word counts that the question does not have but the first evidence does."""
 _HOP_WORDS = 3
-_WORTHWHILE = 0.3
-"""Share of the best score below which a sentence is not evidence; what a hop leads to may score less."""
+_WORTHWHILE = 0.22
+"""Share of the best score below which a sentence is not evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def find(
         scores = [-1.0 if at in chosen else score for at, score in enumerate(index.scores(weights))]
         at = max(range(len(pool)), key=scores.__getitem__)
         best = max(best, scores[at])
-        if scores[at] <= 0 or scores[at] < _WORTHWHILE * best / skill.hops:
+        if scores[at] <= 0 or scores[at] < _WORTHWHILE * best:
             break
         chosen.append(at)
         if skill.hops > 1:

@@ -30,9 +30,10 @@ def measure(prompt: Prompt) -> tuple[float, str]:
     said = set(stems(reply))
     relevance = len(asked & said) / len(asked) if asked else 0.5
     taken_up = f"It takes up {len(asked & said)} of the {len(asked)} words of the question."
-    if not prompt.documents:
+    sources = [labelled(everything, "documents"), *(document.text for document in prompt.documents)]
+    known = {term for source in sources for term in stems(source)}
+    if not known:
         return 0.5 + 0.5 * relevance, taken_up
-    known = {term for document in prompt.documents for term in stems(document.text)}
     support = len(said & known) / max(len(said), 1)
     return min(
         1.0, 0.7 * support + 0.6 * relevance

@@ -101,8 +101,13 @@ _SYSTEM = frozenset({"system", "developer"})
 def labelled(text: str, *labels: str) -> str:
     """Return what stands in `<label>` tags or after `Label:` up to an empty line; "" where nothing does."""
     for label in labels:
-        opening = re.search(rf"<{label}\b[^<>]*>", text, re.IGNORECASE)
-        closing = re.compile(f"</{label}>", re.IGNORECASE).search(text, opening.end()) if opening else None
+        # A tag may carry a mark that nobody can guess: `<reply-3f9a>`.
+        opening = re.search(rf"<({label}(?:-\w+)?)(?:\s[^<>]*)?>", text, re.IGNORECASE)
+        closing = (
+            re.compile(f"</{opening.group(1)}>", re.IGNORECASE).search(text, opening.end())
+            if opening
+            else None
+        )
         if opening and closing:
             return text[opening.end() : closing.start()].strip()
         line = re.search(rf"^[ \t#*]*{label}[ \t*]*:[ \t*]*\n?", text, re.IGNORECASE | re.MULTILINE)

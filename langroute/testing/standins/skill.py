@@ -29,5 +29,5 @@ class Skill:
 SMALL = Skill("small", context_chars=3_000, max_documents=2, turns=2, hops=1, sentences=2)
 """Right on one or two short documents; beyond that it reads half, quotes loosely and forgets to cite."""
 
-LARGE = Skill("large", context_chars=60_000, max_documents=40, turns=50, hops=2, sentences=5)
+LARGE = Skill("large", context_chars=40_000, max_documents=40, turns=50, hops=2, sentences=5)
 """Reads everything it is likely to be given, follows two hops, quotes word for word."""
