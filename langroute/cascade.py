@@ -385,7 +385,7 @@ def _attempt_dict(attempt: Attempt) -> dict[str, Any]:
         "why": attempt.why,
         "outcome": attempt.outcome,
         "model": attempt.model,
-        "verdicts": [_verdict_dict(verdict) for verdict in attempt.verdicts],
+        "verdicts": [_verdict_dict(verdict) for verdict in attempt.verdicts] if attempt.verdicts else [],
         "failure": failure and {name: getattr(failure, name) for name in ("kind", "remedy", "message")},
         "usage": usage and _usage_dict(usage),
         "cost_usd": attempt.cost_usd,

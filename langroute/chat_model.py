@@ -226,8 +226,9 @@ class RoutedChatModel(BaseChatModel):
         run_id: Any = None,
         **kwargs: Any,
     ) -> LLMResult:
-        config = _config(callbacks, tags, metadata, run_name, run_id)
-        replies = [self.invoke(conversation, config, stop=stop, **kwargs) for conversation in messages]
+        configs = _configs(len(messages), callbacks, tags, metadata, run_name, run_id)
+        each = zip(messages, configs, strict=True)
+        replies = [self.invoke(conversation, config, stop=stop, **kwargs) for conversation, config in each]
         return LLMResult(generations=[[ChatGeneration(message=reply)] for reply in replies])
 
     @override
@@ -243,8 +244,9 @@ class RoutedChatModel(BaseChatModel):
         run_id: Any = None,
         **kwargs: Any,
     ) -> LLMResult:
-        config = _config(callbacks, tags, metadata, run_name, run_id)
-        calls = [self.ainvoke(conversation, config, stop=stop, **kwargs) for conversation in messages]
+        configs = _configs(len(messages), callbacks, tags, metadata, run_name, run_id)
+        each = zip(messages, configs, strict=True)
+        calls = [self.ainvoke(conversation, config, stop=stop, **kwargs) for conversation, config in each]
         return LLMResult(
             generations=[[ChatGeneration(message=reply)] for reply in await asyncio.gather(*calls)]
         )
@@ -407,15 +409,15 @@ def _messages(model: BaseChatModel, given: LanguageModelInput) -> tuple[BaseMess
     return tuple(model._convert_input(given).to_messages())  # noqa: SLF001 - the host's own conversion
 
 
-def _config(callbacks: Callbacks, tags: Any, metadata: Any, run_name: Any, run_id: Any) -> RunnableConfig:
-    given = {
-        "callbacks": callbacks,
-        "tags": tags,
-        "metadata": metadata,
-        "run_name": run_name,
-        "run_id": run_id,
-    }
-    return cast("RunnableConfig", {key: value for key, value in given.items() if value is not None})
+def _configs(
+    count: int, callbacks: Callbacks, tags: Any, metadata: Any, run_name: Any, run_id: Any
+) -> list[RunnableConfig]:
+    """Return the config of each of several calls; a run id may be used once, so it is the first's."""
+    given = {"callbacks": callbacks, "tags": tags, "metadata": metadata, "run_name": run_name}
+    shared = cast("RunnableConfig", {key: value for key, value in given.items() if value is not None})
+    if run_id is None:
+        return [shared] * count
+    return [{**shared, "run_id": run_id} if number == 0 else shared for number in range(count)]
 
 
 def _openai_tool(tool: Any) -> dict[str, Any]:

@@ -56,18 +56,22 @@ def spec_table(policy: "Policy") -> tuple[SpecRow, ...]:
         SpecRow(
             step=str(loc[-1]),
             cascade="\n".join(
-                f"{tier}: {', '.join(str(spec.name) for spec in policy.tiers[tier].models)}"
+                f"{tier}: {', '.join(_called(spec) for spec in policy.tiers[tier].models)}"
                 for tier in step.cascade
             ),
             verifiers=", ".join(verifier.name for verifier in step.verify),
             repair=str(step.repair),
             on_exhausted=step.on_exhausted,
-            boundary=", ".join(step.boundary or ()) or "any",
+            boundary=", ".join(step.boundary or ()),
             why=step.why or "",
             reviewed=step.reviewed.isoformat() if step.reviewed else "",
         )
         for loc, step in bindings(policy)
     )
+
+
+def _called(spec: "ModelSpec") -> str:
+    return spec.name or type(spec.model).__name__
 
 
 def bindings(policy: "Policy") -> Iterator[tuple[Loc, "StepPolicy"]]:
@@ -129,7 +133,7 @@ def _endpoints(policy: "Policy") -> Iterator[PolicyProblem]:
     for name, tier in policy.tiers.items():
         for index, spec in enumerate(tier.models):
             loc = ("tiers", name, "models", index)
-            if counts[spec.name] > 1:
+            if spec.name is not None and counts[spec.name] > 1:
                 remedy = "Give each endpoint a name of its own, or none: equal models are then told apart."
                 yield problem((*loc, "name"), spec.name, "two endpoints have this name", remedy)
             yield from _secrets((*loc, "settings"), spec.settings)

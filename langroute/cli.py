@@ -4,6 +4,8 @@ Results go to standard output. Bad input is a message on standard error and exit
 """
 
 import json
+import runpy
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +21,12 @@ from langroute.errors import LangrouteError, PolicyError, PolicyProblem
 __all__ = ["app", "main"]
 
 BAD_INPUT = 2
+"""Exit code for input that is wrong, as command lines use it."""
+
+DEMO = "rag_demo.py"
+
+WIDTH_OF_FILES = 160
+"""Characters of a table that goes to a file or a pipe."""
 
 app = typer.Typer(
     name="langroute",
@@ -79,6 +87,65 @@ def schema() -> None:
     _print_json(policy_schema())
 
 
+@app.command(name="explain")
+def explain_command(
+    policy: PolicyPath,
+    prompt: Annotated[str, typer.Argument(help="The prompt, or - to read it from standard input.")],
+    *,
+    step: Annotated[str | None, typer.Option(help="The step it is; without it, it is recognised.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what the policy would do with a prompt, and why. Nothing is called."""
+    from langroute.explain import explain
+    from langroute.policy import Policy
+
+    asked = typer.get_text_stream("stdin").read() if prompt == "-" else prompt
+    explained = explain(Policy.load(policy), asked, step).as_dict()
+    if as_json:
+        _print_json(explained)
+        return
+    typer.echo(f"step: {explained['step']} ({explained['step_source']}: {explained['step_reason']})")
+    for number, reason in enumerate(explained["reasons"], 1):
+        typer.echo(f"  {number}. {reason}")
+    _print_table([_rung_row(order, rung) for order, rung in enumerate(explained["rungs"], 1)])
+    typer.echo(
+        f"about {explained['estimated_tokens']:,} tokens in; difficulty {explained['difficulty']:.2f};"
+        f" repairs {explained['repairs']}; when every tier was tried: {explained['on_exhausted']}"
+    )
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
+def demo(context: typer.Context) -> None:
+    """Run the demo: a RAG pipeline, each step routed. `langroute demo --help` tells more."""
+    folder = next((path for path in _demo_folders() if (path / DEMO).is_file()), None)
+    if folder is None:
+        typer.echo("langroute: the demo's files are not installed; run it from a checkout", err=True)
+        raise typer.Exit(BAD_INPUT)
+    sys.argv = ["langroute demo", *context.args]
+    sys.path.insert(0, str(folder))
+    runpy.run_path(str(folder / DEMO), run_name="__main__")
+
+
+def _demo_folders() -> tuple[Path, ...]:
+    """Return where the demo may be: inside an installed wheel, or beside the package in a checkout."""
+    package = Path(__file__).parent
+    return package / "_examples", package.parent / "examples"
+
+
+def _rung_row(order: int, rung: dict[str, Any]) -> dict[str, str]:
+    usd, seconds, window = rung["expected_usd"], rung["expected_s"], rung["context_tokens"]
+    return {
+        "order": str(order),
+        "tier": rung["tier"],
+        "endpoint": rung["endpoint"],
+        "expected_cost": "unknown" if usd is None else f"{usd:.6f} USD",
+        "expected_time": "" if seconds is None else f"{seconds:g} s",
+        "window": "" if window is None else f"{window:,} tokens",
+    }
+
+
 def _spec_rows(policy: Any) -> list[dict[str, str]]:
     from langroute.checking import spec_table
 
@@ -94,11 +161,16 @@ def _print_json(data: Any) -> None:
 
 
 def _print_table(rows: Sequence[dict[str, str]]) -> None:
-    """Print rows as a table, as wide as the terminal; where there is none, as wide as the text needs."""
+    """Print what the rows say, columns without a word left out, as wide as the terminal."""
     console = Console()
-    table = Table(*(key.replace("_", " ") for key in rows[0]), show_lines=True)
+    if not console.is_terminal:
+        console.width = WIDTH_OF_FILES
+    table = Table(show_lines=True)
+    said = [key for key in rows[0] if any(row[key] for row in rows)]
+    for key in said:
+        table.add_column(key.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row.values()))
+        table.add_row(*(Text(row[key]) for key in said))
     console.print(table)
 
 

@@ -49,6 +49,8 @@ _BLOCKS = MappingProxyType(
 """Type of a content block, LangChain's, OpenAI's or Anthropic's, to the capability it needs."""
 
 
+_DETAILS = frozenset({"input_token_details", "output_token_details"})
+
 _KINDS = frozenset({"images", "audio", "files"})
 """Capabilities that the content of a message may need."""
 
@@ -321,6 +323,8 @@ def _kinds(messages: Collection[BaseMessage]) -> set[str]:
 
 def _usage(metadata: Mapping[str, Any]) -> Usage:
     """Return LangChain's usage as ours; Anthropic's cache writes stand under their lifetimes."""
+    if not metadata.keys() & _DETAILS:
+        return Usage(metadata.get("input_tokens") or 0, metadata.get("output_tokens") or 0)
     told = metadata.get("input_token_details") or EMPTY
     short, long = told.get("ephemeral_5m_input_tokens"), told.get("ephemeral_1h_input_tokens")
     return Usage(

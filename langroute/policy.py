@@ -93,7 +93,7 @@ class ModelSpec(_Written):
     model: Model
     """`provider:model` as LangChain writes it; from Python, a chat model may stand in its place."""
     name: Name | None = None
-    """What the log calls it. None becomes the model string in a policy, `#2` and so on for equals."""
+    """What the log calls it; in a policy the model string where none is given, `#2` and so on for equals."""
     settings: dict[str, Any] = Field(default_factory=dict, examples=[{"temperature": 0}])
     """Arguments of the chat model: `base_url`, `temperature`, `reasoning_effort`; never a key."""
     price: PriceSpec | None = None
@@ -169,7 +169,7 @@ class StepPolicy(_Written):
     nodes: Names = Field(default=(), examples=["rewrite*"])
     """Patterns (`*`, `?`) of LangGraph node names or node paths (`agent/model`) that are this step."""
     route: RoutePolicy = RoutePolicy()
-    """Routing before there is a reply."""
+    """When the step starts above its first rung."""
     latency_budget_s: Seconds | None = None
     """Seconds the step may take: slower endpoints are passed over, late escalations do not start."""
     boundary: SomeNames | None = None
@@ -320,7 +320,7 @@ class Policy(_Written):
     classify: ClassifyPolicy = ClassifyPolicy()
     """How to tell a step that nobody said."""
     budget: BudgetPolicy = BudgetPolicy()
-    """Limits on money."""
+    """What calls may cost."""
     cache_margin: Annotated[Usd, Field(le=10)] = 0.1
     """Share by which another endpoint must be cheaper before a conversation leaves its cached prefix."""
 
@@ -369,7 +369,7 @@ class Policy(_Written):
     @field_validator("tiers")
     @classmethod
     def _name_endpoints(cls, tiers: dict[str, TierPolicy]) -> dict[str, TierPolicy]:
-        """Give every endpoint a name: its model, and `#2` and so on where several are the same."""
+        """Name every model string that has no name: itself, and `#2` and so on where it stands again."""
         counts = Counter(
             spec.name for tier in tiers.values() for spec in tier.models if spec.name is not None
         )
@@ -396,9 +396,9 @@ class Policy(_Written):
 
 
 def _with_name(spec: ModelSpec, counts: Counter[str]) -> ModelSpec:
-    if spec.name is not None:
+    if spec.name is not None or not isinstance(spec.model, str):
         return spec
-    model = name = str(spec.model_dump(mode="json", include={"model"})["model"])
+    model = name = spec.model
     while name in counts:
         counts[model] += 1
         name = f"{model}#{counts[model]}"

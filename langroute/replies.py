@@ -1,6 +1,5 @@
 """What a call gave, in one form, and the message that goes back to the caller with its record in it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 from uuid import uuid4
@@ -23,7 +22,7 @@ class Reply:
 
 def read_reply(result: Any) -> Reply:
     """Read a model's message or a structured chain's `{raw, parsed, parsing_error}`."""
-    if isinstance(result, Mapping):
+    if isinstance(result, dict):
         return Reply(result["raw"], result.get("parsed"), result.get("parsing_error"))
     return Reply(cast("AIMessage", result))
 

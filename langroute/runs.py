@@ -138,6 +138,8 @@ def record(
     config: RunnableConfig, commit: Commit, passes: Callable[[str], bool]
 ) -> tuple[RunnableConfig, tuple[Recording, ...]]:
     """Return the config with every graph stream handler replaced by a recording one, and the recordings."""
+    if not config.get("callbacks"):
+        return config, ()
     found = {
         id(handler): Recording(handler, Gate(commit, _payload_content, _payload_is_last, passes))
         for handler in _handlers(config)

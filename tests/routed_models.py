@@ -25,7 +25,9 @@ def down() -> ModelConnectionError:
     return ModelConnectionError("connection refused")
 
 
-def routed(endpoints: dict[str, Any], *, policy: dict[str, Any] | None = None, **step: Any) -> RoutedChatModel:
+def routed(
+    endpoints: dict[str, Any], *, policy: dict[str, Any] | None = None, **step: Any
+) -> RoutedChatModel:
     """Return a model whose every call is the step `answer`, bound as `step` says.
 
     An endpoint belongs to the tier that its name begins with (`small-a`), and is a chat model, a script
@@ -37,7 +39,9 @@ def routed(endpoints: dict[str, Any], *, policy: dict[str, Any] | None = None, *
         spec = {"model": _model(name, said), "name": name, "price": price}
         tiers.setdefault(name.partition("-")[0], {"models": []})["models"].append(spec)
     binding = {"cascade": list(tiers), **step}
-    return RoutedChatModel({"tiers": tiers, "steps": {"answer": binding}, **(policy or {})}).for_step("answer")
+    return RoutedChatModel({"tiers": tiers, "steps": {"answer": binding}, **(policy or {})}).for_step(
+        "answer"
+    )
 
 
 def _model(name: str, said: Any) -> BaseChatModel:
@@ -86,7 +90,7 @@ async def pieces(model: Any, mode: str, prompt: Any = "When?", config: Any = Non
 
 
 class Closing(ScriptedChatModel):
-    """A scripted model that lets others run between its chunks, and notes what ends one of its streams early."""
+    """Lets others run between its chunks, and notes what ends one of its streams early."""
 
     _closed: list[str] = PrivateAttr(default_factory=list)
 
@@ -95,7 +99,9 @@ class Closing(ScriptedChatModel):
         """What was thrown into the streams that were left."""
         return self._closed
 
-    def _stream(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Iterator[Any]:
+    def _stream(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> Iterator[Any]:
         try:
             yield from super()._stream(messages, stop, run_manager, **kwargs)
         except BaseException as error:

@@ -1,4 +1,4 @@
-"""A step that may only run locally: a hosted provider receives nothing of it, whatever kind of call is made."""
+"""A step bound to `local`: a hosted provider receives nothing of it, whatever kind of call is made."""
 
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -14,7 +14,7 @@ from langroute import Policy, PolicyError, RoutedChatModel
 from langroute.errors import NoEndpointAvailable
 from langroute.testing import LoopbackProvider, ScriptedChatModel, capture_decisions
 
-SECRET = "What is the diagnosis of patient 4711?"
+PRIVATE = "What is the diagnosis of patient 4711?"
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,9 @@ def client(hosted: LoopbackProvider, name: str) -> BaseChatModel:
     return hosted.chat_model(name)
 
 
-def routed(hosted: LoopbackProvider, local: Any, *, policy: dict[str, Any] | None = None, **step: Any) -> RoutedChatModel:
+def routed(
+    hosted: LoopbackProvider, local: Any, *, policy: dict[str, Any] | None = None, **step: Any
+) -> RoutedChatModel:
     """Return a model whose step is bound to `local`, though each of its tiers has hosted endpoints first."""
 
     def spec(name: str, model: BaseChatModel, boundary: str) -> dict[str, Any]:
@@ -48,7 +50,9 @@ def routed(hosted: LoopbackProvider, local: Any, *, policy: dict[str, Any] | Non
         "elsewhere": [spec("hosted-c", client(hosted, "hosted-a"), "hosted")],
     }
     binding = {"cascade": ["small", "large"], "boundary": ["local"], **step}
-    return RoutedChatModel({"tiers": tiers, "steps": {"answer": binding}, **(policy or {})}).for_step("answer")
+    return RoutedChatModel({"tiers": tiers, "steps": {"answer": binding}, **(policy or {})}).for_step(
+        "answer"
+    )
 
 
 CALLS: dict[str, Callable[[LoopbackProvider], RoutedChatModel]] = {
@@ -71,19 +75,24 @@ CALLS: dict[str, Callable[[LoopbackProvider], RoutedChatModel]] = {
 async def test_nothing_of_a_local_step_is_sent_to_a_hosted_provider(
     call: Callable[[LoopbackProvider], RoutedChatModel], mode: str, hosted: LoopbackProvider
 ) -> None:
-    assert await shown(call(hosted), mode, SECRET) == GOOD
+    assert await shown(call(hosted), mode, PRIVATE) == GOOD
     assert hosted.requests == []
 
 
-def test_judge_that_has_only_the_judged_endpoint_left_is_not_looked_for_elsewhere(hosted: LoopbackProvider) -> None:
+def test_judge_that_has_only_the_judged_endpoint_left_is_not_looked_for_elsewhere(
+    hosted: LoopbackProvider,
+) -> None:
     model = routed(hosted, GOOD, verify=[{"judge": {"tier": "small", "rubric": "Good?"}}], cascade=["small"])
-    reply = model.invoke(SECRET)
-    assert "within boundary local" in reply.response_metadata["langroute"]["attempts"][0]["verdicts"][0]["reason"]
+    reply = model.invoke(PRIVATE)
+    assert (
+        "within boundary local"
+        in reply.response_metadata["langroute"]["attempts"][0]["verdicts"][0]["reason"]
+    )
     assert hosted.requests == []
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
-async def test_structured_calls_and_tools_stay_inside(asynchronous: bool, hosted: LoopbackProvider) -> None:
+@pytest.mark.parametrize("way", ["sync", "async"])
+async def test_structured_calls_and_tools_stay_inside(way: str, hosted: LoopbackProvider) -> None:
     class Diagnosis(BaseModel):
         """A diagnosis."""
 
@@ -95,12 +104,12 @@ async def test_structured_calls_and_tools_stay_inside(asynchronous: bool, hosted
 
     structured = routed(hosted, ["none", {"text": "flu"}], repair=1).with_structured_output(Diagnosis)
     tools = routed(hosted, GOOD).bind_tools([look])
-    if asynchronous:
-        assert (await structured.ainvoke(SECRET)).text == "flu"
-        await tools.ainvoke(SECRET)
+    if way == "async":
+        assert (await structured.ainvoke(PRIVATE)).text == "flu"
+        await tools.ainvoke(PRIVATE)
     else:
-        assert structured.invoke(SECRET).text == "flu"
-        tools.invoke(SECRET)
+        assert structured.invoke(PRIVATE).text == "flu"
+        tools.invoke(PRIVATE)
     assert hosted.requests == []
 
 
@@ -109,18 +118,20 @@ STAKES = {"stakes": {"high": {"tier": "large"}, "highest": {"tier": "elsewhere"}
 
 def test_stakes_above_the_cascade_are_met_inside(hosted: LoopbackProvider) -> None:
     model = routed(hosted, GOOD, cascade=["small"], policy=STAKES)
-    reply = model.invoke(SECRET, {"metadata": {"langroute_stakes": "high"}})
+    reply = model.invoke(PRIVATE, {"metadata": {"langroute_stakes": "high"}})
     assert reply.response_metadata["langroute"]["endpoint"] == "local-b"
     assert hosted.requests == []
 
 
 def test_stakes_that_only_hosted_models_meet_stop_the_call(hosted: LoopbackProvider) -> None:
     with pytest.raises(NoEndpointAvailable):
-        routed(hosted, GOOD, policy=STAKES).invoke(SECRET, {"metadata": {"langroute_stakes": "highest"}})
+        routed(hosted, GOOD, policy=STAKES).invoke(PRIVATE, {"metadata": {"langroute_stakes": "highest"}})
     assert hosted.requests == []
 
 
-@pytest.mark.parametrize("check", [{"judge": {"tier": "elsewhere", "rubric": "Good?"}}, {"agreement": {"tier": "elsewhere"}}])
+@pytest.mark.parametrize(
+    "check", [{"judge": {"tier": "elsewhere", "rubric": "Good?"}}, {"agreement": {"tier": "elsewhere"}}]
+)
 def test_judge_that_could_never_be_asked_is_found_when_the_policy_is_loaded(
     check: dict[str, Any], hosted: LoopbackProvider
 ) -> None:
@@ -151,11 +162,13 @@ def unsaid(model: RoutedChatModel) -> RoutedChatModel:
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_classifying_model_never_sees_what_may_be_a_local_steps_prompt(mode: str, hosted: LoopbackProvider) -> None:
+async def test_classifying_model_never_sees_what_may_be_a_local_steps_prompt(
+    mode: str, hosted: LoopbackProvider
+) -> None:
     default = {"cascade": ["small"], "boundary": ["local"]}
     model = unsaid(routed(hosted, GOOD, policy={"classify": {"model": "elsewhere"}, "default": default}))
     with capture_decisions() as decisions:
-        assert await shown(model, mode, SECRET) == GOOD
+        assert await shown(model, mode, PRIVATE) == GOOD
     assert hosted.requests == []
     assert "passed over" in decisions[0].step.reason
 
@@ -167,7 +180,7 @@ async def test_classifying_embeddings_never_see_it_either(mode: str, hosted: Loo
     built = routed(hosted, GOOD)
     written = {**dict(built.policy), "classify": classify, "default": default}
     model = RoutedChatModel(Policy(**written), embeddings=Leaky(hosted))
-    assert await shown(model, mode, SECRET) == GOOD
+    assert await shown(model, mode, PRIVATE) == GOOD
     assert hosted.requests == []
 
 
@@ -178,8 +191,10 @@ async def test_rules_on_intent_embed_nothing_of_a_local_step(mode: str, hosted: 
         "rules": [{"when": {"intent": "medical"}, "start": "large"}],
     }
     built = routed(hosted, GOOD)
-    model = RoutedChatModel(Policy(**{**dict(built.policy), **policy}), embeddings=Leaky(hosted)).for_step("answer")
-    assert await shown(model, mode, SECRET) == GOOD
+    model = RoutedChatModel(Policy(**{**dict(built.policy), **policy}), embeddings=Leaky(hosted)).for_step(
+        "answer"
+    )
+    assert await shown(model, mode, PRIVATE) == GOOD
     assert hosted.requests == []
 
 
@@ -200,6 +215,8 @@ def test_local_embeddings_may_see_it(hosted: LoopbackProvider) -> None:
     }
     local = Local()
     written = {**dict(routed(hosted, "from small").policy), **policy}
-    model = RoutedChatModel(Policy(**written), embeddings=local, embeddings_boundary="local").for_step("answer")
-    assert model.invoke(SECRET).response_metadata["langroute"]["tier"] == "large"
-    assert SECRET in local.seen
+    model = RoutedChatModel(Policy(**written), embeddings=local, embeddings_boundary="local").for_step(
+        "answer"
+    )
+    assert model.invoke(PRIVATE).response_metadata["langroute"]["tier"] == "large"
+    assert PRIVATE in local.seen

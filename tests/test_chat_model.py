@@ -4,6 +4,7 @@ import copy
 import pickle
 import warnings
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from langchain.agents import create_agent
@@ -13,6 +14,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.rate_limiters import BaseRateLimiter
+from langchain_core.runnables import ConfigurableField, RunnableLambda
 from langchain_core.tools import tool
 from pydantic import BaseModel
 from routed_models import BAD, GOOD, MODES, Runs, calls, down, routed, shown
@@ -51,20 +53,26 @@ async def test_each_paid_attempt_is_counted_once_under_its_real_model(mode: str)
     large = ScriptedChatModel(name="large", reply=GOOD, usage=usage)
     model = routed({"small-a": small, "large-a": large}, **CASCADE)
     assert await shown(model, mode, config={"callbacks": [counted]}) == GOOD
-    assert {name: used["total_tokens"] for name, used in counted.usage_metadata.items()} == {"small": 15, "large": 15}
+    assert {name: used["total_tokens"] for name, used in counted.usage_metadata.items()} == {
+        "small": 15,
+        "large": 15,
+    }
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
-async def test_attempts_with_a_schema_are_counted_once_each(asynchronous: bool) -> None:
+@pytest.mark.parametrize("way", ["sync", "async"])
+async def test_attempts_with_a_schema_are_counted_once_each(way: str) -> None:
     counted = UsageMetadataCallbackHandler()
     usage = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}
     small = ScriptedChatModel(name="small", reply="no date", usage=usage)
     large = ScriptedChatModel(name="large", reply={"year": 1866}, usage=usage)
     model = routed({"small-a": small, "large-a": large}).with_structured_output(Date)
     config: Any = {"callbacks": [counted]}
-    answer = await model.ainvoke("When?", config) if asynchronous else model.invoke("When?", config)
+    answer = await model.ainvoke("When?", config) if way == "async" else model.invoke("When?", config)
     assert answer == Date(year=1866)
-    assert {name: used["total_tokens"] for name, used in counted.usage_metadata.items()} == {"small": 15, "large": 15}
+    assert {name: used["total_tokens"] for name, used in counted.usage_metadata.items()} == {
+        "small": 15,
+        "large": 15,
+    }
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -85,6 +93,22 @@ async def test_one_possible_call_makes_no_grouping_run(mode: str) -> None:
     assert runs.models[0]["name"] == "mine"
 
 
+@pytest.mark.parametrize("mode", ["invoke", "ainvoke", "stream", "astream"])
+async def test_call_without_a_config_stands_under_the_run_around_it(mode: str) -> None:
+    runs = Runs()
+    model = routed({"small-a": BAD, "large-a": GOOD}, **CASCADE)
+
+    async def inside(question: str) -> str:
+        return await shown(model, mode, question)
+
+    config: Any = {"callbacks": [runs], "metadata": {"tenant": "t1"}, "tags": ["around"]}
+    assert await RunnableLambda(inside).ainvoke("When?", config) == GOOD
+    around, group = runs.chains
+    assert group["parent_run_id"] == around["run_id"]
+    assert runs.parents() == [group["run_id"]] * 2
+    assert [run["metadata"]["tenant"] for run in runs.models] == ["t1", "t1"]
+
+
 def test_grouping_run_fails_with_the_step() -> None:
     runs = Runs()
     with pytest.raises(ExceptionGroup):
@@ -102,13 +126,13 @@ def test_attempts_carry_the_stamp_and_the_callers_metadata() -> None:
     assert [stamp["langroute_attempt"] for stamp in stamps] == [0, 1]
     assert [stamp["tenant"] for stamp in stamps] == ["t1", "t1"]
     assert {stamp["langroute_step"] for stamp in stamps} == {"answer"}
-    assert {stamp["langroute_call_id"] for stamp in stamps} == {reply.response_metadata["langroute"]["call_id"]}
+    assert {stamp["langroute_call_id"] for stamp in stamps} == {
+        reply.response_metadata["langroute"]["call_id"]
+    }
     assert all("mine" in run["tags"] for run in runs.models)
 
 
 def test_run_id_and_name_go_to_the_outermost_run() -> None:
-    from uuid import uuid4
-
     runs, run_id = Runs(), uuid4()
     model = routed({"small-a": BAD, "large-a": GOOD}, **CASCADE)
     model.invoke("When?", {"callbacks": [runs], "run_id": run_id, "run_name": "mine"})
@@ -118,7 +142,9 @@ def test_run_id_and_name_go_to_the_outermost_run() -> None:
 
 def test_callbacks_tags_and_metadata_of_the_model_itself_reach_its_runs() -> None:
     runs = Runs()
-    model = routed({"small-a": GOOD}).model_copy(update={"callbacks": [runs], "tags": ["own"], "metadata": {"k": "v"}})
+    model = routed({"small-a": GOOD}).model_copy(
+        update={"callbacks": [runs], "tags": ["own"], "metadata": {"k": "v"}}
+    )
     model.invoke("When?", {"tags": ["called"]})
     assert {"own", "called"} <= set(runs.models[0]["tags"])
     assert runs.models[0]["metadata"]["k"] == "v"
@@ -208,8 +234,12 @@ def test_endpoint_given_with_bound_arguments_keeps_them_under_tools() -> None:
 
 
 def test_profile_is_what_every_endpoint_can_do() -> None:
-    small = ScriptedChatModel(name="s", reply=GOOD, profile={"max_input_tokens": 100, "tool_calling": True, "name": "s"})
-    large = ScriptedChatModel(name="l", reply=GOOD, profile={"max_input_tokens": 900, "tool_calling": False, "name": "l"})
+    small = ScriptedChatModel(
+        name="s", reply=GOOD, profile={"max_input_tokens": 100, "tool_calling": True, "name": "s"}
+    )
+    large = ScriptedChatModel(
+        name="l", reply=GOOD, profile={"max_input_tokens": 900, "tool_calling": False, "name": "l"}
+    )
     model = routed({"small-a": small, "large-a": large})
     assert model.profile == {"max_input_tokens": 100, "tool_calling": False}
 
@@ -245,7 +275,9 @@ def test_token_counter_of_ones_own_is_used() -> None:
 
 def test_names_follow_the_step() -> None:
     tiers = {name: [ScriptedChatModel(name=name, reply=GOOD)] for name in ("small", "large")}
-    model = RoutedChatModel({"tiers": tiers, "steps": {"hard": {"cascade": ["large"]}, "easy": {"cascade": ["small"]}}})
+    model = RoutedChatModel(
+        {"tiers": tiers, "steps": {"hard": {"cascade": ["large"]}, "easy": {"cascade": ["small"]}}}
+    )
     assert model._get_ls_params()["ls_model_name"] == "large"
     assert model.for_step("easy")._get_ls_params()["ls_model_name"] == "small"
 
@@ -284,7 +316,10 @@ def test_rate_limiter_of_the_routed_model_lets_every_attempt_through() -> None:
             return self.acquire()
 
     limiter = Counting()
-    tiers = {"small": [ScriptedChatModel(name="s", reply=BAD)], "large": [ScriptedChatModel(name="l", reply=GOOD)]}
+    tiers = {
+        "small": [ScriptedChatModel(name="s", reply=BAD)],
+        "large": [ScriptedChatModel(name="l", reply=GOOD)],
+    }
     policy = {"tiers": tiers, "default": {"cascade": ["small", "large"], **CASCADE}}
     RoutedChatModel(policy, rate_limiter=limiter).invoke("When?")
     assert limiter.taken == 2
@@ -363,6 +398,24 @@ async def test_generate_and_its_kin_give_the_routed_reply() -> None:
         assert result.generations[0][0].message.response_metadata["langroute"]["tier"] == "large"
 
 
+@pytest.mark.parametrize("way", ["sync", "async"])
+async def test_run_id_of_several_conversations_is_the_firsts(way: str) -> None:
+    runs, run_id, model = Runs(), uuid4(), routed({"small-a": GOOD})
+    both = [[HumanMessage("When?")], [HumanMessage("Where?")]]
+    if way == "async":
+        await model.agenerate(both, callbacks=[runs], run_id=run_id)
+    else:
+        model.generate(both, callbacks=[runs], run_id=run_id)
+    assert [run["run_id"] == run_id for run in runs.models] == [True, False]
+
+
+def test_step_can_be_made_configurable() -> None:
+    field = ConfigurableField(id="step")
+    model = routed({"small-a": GOOD}).configurable_fields(step=field)
+    record = model.invoke("When?", {"configurable": {"step": "other"}}).response_metadata["langroute"]
+    assert record["step"] == "other"
+
+
 async def test_batches_keep_their_order() -> None:
     model = routed({"small-a": GOOD})
     assert [reply.text for reply in model.batch(["a", "b"])] == [GOOD, GOOD]
@@ -377,7 +430,9 @@ def test_batch_returns_exceptions_where_asked() -> None:
 
 
 async def test_with_retry_with_fallbacks_and_with_config_wrap_it() -> None:
-    retried = routed({"small-a": [down(), GOOD]}).with_retry(stop_after_attempt=2, wait_exponential_jitter=False)
+    retried = routed({"small-a": [down(), GOOD]}).with_retry(
+        stop_after_attempt=2, wait_exponential_jitter=False
+    )
     assert retried.invoke("When?").text == GOOD
     helped = routed({"small-a": down()}).with_fallbacks([ScriptedChatModel(reply="helped")])
     assert (await helped.ainvoke("When?")).text == "helped"
@@ -435,25 +490,33 @@ AGENT_POLICY = {"planning": {"cascade": ["small"]}, "tool_use": {"cascade": ["la
 def agent_model() -> tuple[RoutedChatModel, ScriptedChatModel, ScriptedChatModel]:
     small = ScriptedChatModel(name="small", reply=Answer(tool_calls=(("lookup", {"ship": "Eastern"}),)))
     large = ScriptedChatModel(name="large", reply=GOOD)
-    return RoutedChatModel({"tiers": {"small": [small], "large": [large]}, "steps": AGENT_POLICY}), small, large
+    return (
+        RoutedChatModel({"tiers": {"small": [small], "large": [large]}, "steps": AGENT_POLICY}),
+        small,
+        large,
+    )
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
-async def test_create_agent_routes_each_turn_as_its_own_step(asynchronous: bool) -> None:
+@pytest.mark.parametrize("way", ["sync", "async"])
+async def test_create_agent_routes_each_turn_as_its_own_step(way: str) -> None:
     model, small, large = agent_model()
     agent = create_agent(model, tools=[lookup])
     asked: Any = {"messages": [HumanMessage("When?")]}
-    state = await agent.ainvoke(asked) if asynchronous else agent.invoke(asked)
+    state = await agent.ainvoke(asked) if way == "async" else agent.invoke(asked)
     replies = [message for message in state["messages"] if isinstance(message, AIMessage)]
     assert [reply.response_metadata["langroute"]["step"] for reply in replies] == ["planning", "tool_use"]
-    assert [message.text for message in state["messages"] if isinstance(message, ToolMessage)] == ["Eastern: 1866"]
+    assert [message.text for message in state["messages"] if isinstance(message, ToolMessage)] == [
+        "Eastern: 1866"
+    ]
     assert (len(small.calls), len(large.calls)) == (1, 1)
 
 
 def test_create_agent_with_response_format_gives_the_object() -> None:
     small = ScriptedChatModel(name="small", replies=[Answer(tool_calls=(("Date", {"year": 1866}),))])
     model = RoutedChatModel({"tiers": {"small": [small]}})
-    state = create_agent(model, tools=[lookup], response_format=Date).invoke({"messages": [HumanMessage("When?")]})
+    state = create_agent(model, tools=[lookup], response_format=Date).invoke(
+        {"messages": [HumanMessage("When?")]}
+    )
     assert state["structured_response"] == Date(year=1866)
 
 
@@ -474,7 +537,10 @@ def test_create_react_agent_works_with_tools_and_response_format() -> None:
 
 def test_for_step_gives_documents_to_the_verifiers() -> None:
     model = routed({"small-a": "1866 [log]"}, verify=["citations"], on_exhausted="raise")
-    assert model.for_step("answer", documents=[{"id": "log", "text": "Laid in 1866."}]).invoke("When?").text == "1866 [log]"
+    assert (
+        model.for_step("answer", documents=[{"id": "log", "text": "Laid in 1866."}]).invoke("When?").text
+        == "1866 [log]"
+    )
     with pytest.raises(ExceptionGroup):
         model.for_step("answer", documents=[{"id": "other", "text": "Laid in 1866."}]).invoke("When?")
 
@@ -487,7 +553,9 @@ def test_step_said_in_the_metadata_binds_the_call() -> None:
 
 
 def test_reply_says_how_it_came_about() -> None:
-    record = routed({"small-a": BAD, "large-a": GOOD}, **CASCADE).invoke("When?").response_metadata["langroute"]
+    record = (
+        routed({"small-a": BAD, "large-a": GOOD}, **CASCADE).invoke("When?").response_metadata["langroute"]
+    )
     assert {key: record[key] for key in ("step", "tier", "endpoint", "outcome", "chosen")} == {
         "step": "answer",
         "tier": "large",

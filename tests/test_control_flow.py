@@ -1,4 +1,4 @@
-"""What steers the host passes through every mode untouched, wherever it is raised, and nothing else is called."""
+"""What steers the host passes through every mode, wherever it is raised, and nothing else is called."""
 
 import asyncio
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def lookup(ship: str) -> str:
 
 
 def run_in(mode: str, model: Any) -> BaseException:
-    """Call a model in a loop of its own and return what comes out: some signals end the loop that they pass."""
+    """Call a model in a loop of its own and return what it raises: some signals end their loop."""
     try:
         asyncio.run(shown(model, mode))
     except BaseException as error:
@@ -80,7 +80,10 @@ def test_signal_of_a_judging_model_passes_through(signal: BaseException, mode: s
 @every_mode
 @every_signal
 def test_signal_of_a_classifier_passes_through(signal: BaseException, mode: str) -> None:
-    tiers = {"small": [ScriptedChatModel(name="s", reply=signal)], "large": [ScriptedChatModel(name="l", reply=GOOD)]}
+    tiers = {
+        "small": [ScriptedChatModel(name="s", reply=signal)],
+        "large": [ScriptedChatModel(name="l", reply=GOOD)],
+    }
     policy = {"tiers": tiers, "steps": {"planning": {"cascade": ["large"]}}, "classify": {"model": "small"}}
     model = RoutedChatModel(policy)
     assert type(run_in(mode, model)) is type(signal)
@@ -95,13 +98,13 @@ def test_signal_of_a_tool_bound_call_passes_through(signal: BaseException, mode:
     assert calls(model) == {"small-a": 1, "large-a": 0}
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("way", ["sync", "async"])
 @every_signal
-def test_signal_of_a_structured_call_passes_through(signal: BaseException, asynchronous: bool) -> None:
+def test_signal_of_a_structured_call_passes_through(signal: BaseException, way: str) -> None:
     model = routed({"small-a": signal, "large-a": {"year": 1}})
     structured = model.with_structured_output(Date)
     with pytest.raises(type(signal)):
-        asyncio.run(structured.ainvoke("When?")) if asynchronous else structured.invoke("When?")
+        asyncio.run(structured.ainvoke("When?")) if way == "async" else structured.invoke("When?")
     assert calls(model) == {"small-a": 1, "large-a": 0}
 
 
@@ -136,7 +139,7 @@ def asks_a_person(case: Any) -> bool:
     return interrupt("Is it good?") == "yes"
 
 
-def answering(model: RoutedChatModel, asynchronous: bool) -> Any:
+def answering(model: RoutedChatModel, way: str) -> Any:
     """Return a one-node graph around a model, with a checkpointer."""
 
     def node(state: MessagesState, config: RunnableConfig) -> Any:
@@ -146,15 +149,15 @@ def answering(model: RoutedChatModel, asynchronous: bool) -> Any:
         return {"messages": [await model.ainvoke(state["messages"], config)]}
 
     builder = StateGraph(MessagesState)
-    builder.add_node("answering", anode if asynchronous else node)
+    builder.add_node("answering", anode if way == "async" else node)
     builder.add_edge(START, "answering")
     builder.add_edge("answering", END)
     return builder.compile(checkpointer=InMemorySaver())
 
 
-async def step(graph: Any, asynchronous: bool, given: Any) -> Any:
+async def step(graph: Any, way: str, given: Any) -> Any:
     config: Any = {"configurable": {"thread_id": "t"}}
-    return await graph.ainvoke(given, config) if asynchronous else graph.invoke(given, config)
+    return await graph.ainvoke(given, config) if way == "async" else graph.invoke(given, config)
 
 
 PLACES: dict[str, Callable[[], RoutedChatModel]] = {
@@ -167,13 +170,13 @@ PLACES: dict[str, Callable[[], RoutedChatModel]] = {
 }
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("way", ["sync", "async"])
 @pytest.mark.parametrize("place", PLACES)
-async def test_interrupt_asks_the_person_and_goes_on_with_the_answer(place: str, asynchronous: bool) -> None:
-    graph = answering(PLACES[place](), asynchronous)
-    state = await step(graph, asynchronous, {"messages": [HumanMessage("When?")]})
+async def test_interrupt_asks_the_person_and_goes_on_with_the_answer(place: str, way: str) -> None:
+    graph = answering(PLACES[place](), way)
+    state = await step(graph, way, {"messages": [HumanMessage("When?")]})
     assert len(state["__interrupt__"]) == 1
-    state = await step(graph, asynchronous, Command(resume="yes"))
+    state = await step(graph, way, Command(resume="yes"))
     assert state["messages"][-1].text == GOOD
 
 

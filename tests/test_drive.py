@@ -1,4 +1,4 @@
-"""The cascade driven over real HTTP and many threads: what is called, what is raised, and what the record says."""
+"""The cascade over real HTTP and many threads: what is called, what is raised, what the record says."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,14 @@ from langroute import RoutedChatModel
 from langroute.cascade import Verdict
 from langroute.errors import AllAttemptsFailed, ApprovalRequired, NoEndpointAvailable, RejectedReply
 from langroute.observe import BROKEN, OBSERVERS
-from langroute.testing import Answer, Fault, LoopbackProvider, ScriptedChatModel, capture_decisions, closed_port
+from langroute.testing import (
+    Answer,
+    Fault,
+    LoopbackProvider,
+    ScriptedChatModel,
+    capture_decisions,
+    closed_port,
+)
 
 # Failures over HTTP --------------------------------------------------------------------------------------
 
@@ -33,25 +40,25 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("way", ["sync", "async"])
 @pytest.mark.parametrize(("fault", "kind"), FAILURES, ids=lambda value: getattr(value, "kind", value))
-async def test_failed_call_falls_back_once_and_says_why(fault: Fault, kind: str, asynchronous: bool) -> None:
+async def test_failed_call_falls_back_once_and_says_why(fault: Fault, kind: str, way: str) -> None:
     with LoopbackProvider({"small-a": GOOD, "small-b": GOOD}) as provider:
         provider.fail("small-a", fault)
         timeout = 0.1 if fault.kind == "hang" else 5
         model = routed({name: provider.chat_model(name, timeout=timeout) for name in ("small-a", "small-b")})
-        reply = await model.ainvoke("When?") if asynchronous else model.invoke("When?")
+        reply = await model.ainvoke("When?") if way == "async" else model.invoke("When?")
         assert (provider.calls("small-a"), provider.calls("small-b")) == (1, 1)
     first, second = reply.response_metadata["langroute"]["attempts"]
     assert (first["outcome"], first["failure"]["kind"], second["why"]) == ("failed", kind, "fallback")
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
-async def test_closed_port_is_a_connection_that_cost_nothing(asynchronous: bool) -> None:
+@pytest.mark.parametrize("way", ["sync", "async"])
+async def test_closed_port_is_a_connection_that_cost_nothing(way: str) -> None:
     with LoopbackProvider({"small-b": GOOD}) as provider:
         dead = provider.chat_model("small-b", base_url=closed_port())
         model = routed({"small-a": dead, "small-b": provider.chat_model("small-b")})
-        reply = await model.ainvoke("When?") if asynchronous else model.invoke("When?")
+        reply = await model.ainvoke("When?") if way == "async" else model.invoke("When?")
     first = reply.response_metadata["langroute"]["attempts"][0]
     assert (first["failure"]["kind"], first["cost_usd"]) == ("connection", 0.0)
 
@@ -88,7 +95,9 @@ def test_overflow_goes_to_a_larger_window() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_all_attempts_failed_is_a_group_with_an_exception_an_attempt(mode: str) -> None:
-    model = routed({"small-a": down(), "small-b": BAD, "large-a": down()}, verify=["no_refusal"], on_exhausted="raise")
+    model = routed(
+        {"small-a": down(), "small-b": BAD, "large-a": down()}, verify=["no_refusal"], on_exhausted="raise"
+    )
     with pytest.raises(AllAttemptsFailed) as raised:
         await shown(model, mode)
     group = raised.value
@@ -129,9 +138,14 @@ def test_approval_that_cannot_be_asked_carries_the_question() -> None:
 
 
 def test_nothing_to_call_is_said_with_every_reason() -> None:
-    tiers = {"small": [{"model": ScriptedChatModel(name="s", reply=GOOD), "name": "s", "context_tokens": 100}]}
+    tiers = {
+        "small": [{"model": ScriptedChatModel(name="s", reply=GOOD), "name": "s", "context_tokens": 100}]
+    }
     model = RoutedChatModel({"tiers": tiers})
-    with capture_decisions() as decisions, pytest.raises(NoEndpointAvailable, match="holds 100 tokens") as raised:
+    with (
+        capture_decisions() as decisions,
+        pytest.raises(NoEndpointAvailable, match="holds 100 tokens") as raised,
+    ):
         model.invoke("When? " * 1_000)
     assert raised.value.decision is decisions[0]
     assert decisions[0].outcome == "failed"
@@ -229,7 +243,9 @@ def echo(body: dict[str, Any]) -> str:
 
 
 def test_threads_that_share_a_router_never_cross_answers() -> None:
-    with LoopbackProvider({"small-a": lambda body: "I cannot" + " help with that.", "large-a": echo}) as provider:
+    with LoopbackProvider(
+        {"small-a": lambda body: "I cannot" + " help with that.", "large-a": echo}
+    ) as provider:
         model = routed(
             {name: provider.chat_model(name) for name in ("small-a", "large-a")}, verify=["no_refusal"]
         )

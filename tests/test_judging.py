@@ -35,7 +35,11 @@ def verdicts(reply: AIMessage, attempt: int = 0) -> list[dict[str, Any]]:
 def test_every_free_check_runs_and_a_model_is_asked_last() -> None:
     verify = [JUDGE, "no_refusal", {"length": {"min_chars": 3}}]
     model = routed({"small-a": GOOD, "large-a": FINE}, cascade=["small"], verify=verify)
-    assert [verdict["verifier"] for verdict in verdicts(model.invoke("When?"))] == ["no_refusal", "length", "judge"]
+    assert [verdict["verifier"] for verdict in verdicts(model.invoke("When?"))] == [
+        "no_refusal",
+        "length",
+        "judge",
+    ]
 
 
 def test_no_model_is_asked_about_a_reply_that_a_free_check_rejects() -> None:
@@ -55,10 +59,12 @@ def test_repair_hears_of_everything_that_free_checks_found() -> None:
 # Judges --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
-async def test_judge_decides_and_is_on_the_bill(asynchronous: bool) -> None:
-    model = routed({"small-a": GOOD, "large-a": [POOR, "from large"]}, verify=[{"all_of": [JUDGE]}], cascade=["small"])
-    reply = await model.ainvoke("When?") if asynchronous else model.invoke("When?")
+@pytest.mark.parametrize("way", ["sync", "async"])
+async def test_judge_decides_and_is_on_the_bill(way: str) -> None:
+    model = routed(
+        {"small-a": GOOD, "large-a": [POOR, "from large"]}, verify=[{"all_of": [JUDGE]}], cascade=["small"]
+    )
+    reply = await model.ainvoke("When?") if way == "async" else model.invoke("When?")
     (verdict,) = verdicts(reply)
     assert (verdict["accepted"], verdict["score"]) == (False, 0.1)
     (spend,) = verdict["spend"]
@@ -133,8 +139,8 @@ def test_judges_run_is_a_child_of_the_attempt_and_says_its_purpose() -> None:
     assert "nostream" in judge["tags"]
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
-async def test_model_called_by_a_check_of_ones_own_stands_under_the_attempt(asynchronous: bool) -> None:
+@pytest.mark.parametrize("way", ["sync", "async"])
+async def test_model_called_by_a_check_of_ones_own_stands_under_the_attempt(way: str) -> None:
     runs, helper = Runs(), ScriptedChatModel(name="helper", reply="yes")
 
     def asks(case: Any) -> bool:
@@ -142,7 +148,7 @@ async def test_model_called_by_a_check_of_ones_own_stands_under_the_attempt(asyn
 
     model = routed({"small-a": GOOD, "large-a": GOOD}, verify=[asks])
     config: Any = {"callbacks": [runs]}
-    await model.ainvoke("When?", config) if asynchronous else model.invoke("When?", config)
+    await model.ainvoke("When?", config) if way == "async" else model.invoke("When?", config)
     assert len(runs.models) == 2
     assert set(runs.parents()) == {runs.chains[0]["run_id"]}
 
@@ -186,7 +192,12 @@ COMMITS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("a judge needs the whole reply", {"verify": [JUDGE]}, {}, "end"),
     ("a schema", {}, {"schema": Date}, "end"),
     ("a rejection changes nothing", {"cascade": ["small"], "verify": ["citations"]}, {}, "start"),
-    ("a rejection raises", {"cascade": ["small"], "verify": ["citations"], "on_exhausted": "raise"}, {}, "end"),
+    (
+        "a rejection raises",
+        {"cascade": ["small"], "verify": ["citations"], "on_exhausted": "raise"},
+        {},
+        "end",
+    ),
     ("a repair may follow", {"cascade": ["small"], "verify": ["citations"], "repair": 1}, {}, "end"),
 ]
 

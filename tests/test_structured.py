@@ -1,4 +1,4 @@
-"""Structured output: a reply without an object is rejected inside the cascade, whatever shape the schema has."""
+"""Structured output: a reply without an object is rejected inside the cascade, whatever the schema."""
 
 from typing import Any
 
@@ -37,11 +37,11 @@ DATE_JSON = {
 SCHEMAS = [(Date, Date(year=1866)), (DateDict, {"year": 1866}), (DATE_JSON, {"year": 1866})]
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("way", ["sync", "async"])
 @pytest.mark.parametrize(("schema", "wanted"), SCHEMAS, ids=["pydantic", "typeddict", "json"])
-async def test_every_kind_of_schema_gives_its_object(schema: Any, wanted: Any, asynchronous: bool) -> None:
+async def test_every_kind_of_schema_gives_its_object(schema: Any, wanted: Any, way: str) -> None:
     model = routed({"small-a": {"year": 1866}}).with_structured_output(schema)
-    assert (await model.ainvoke("When?") if asynchronous else model.invoke("When?")) == wanted
+    assert (await model.ainvoke("When?") if way == "async" else model.invoke("When?")) == wanted
 
 
 NO_OBJECT = {
@@ -53,13 +53,13 @@ NO_OBJECT = {
 }
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("way", ["sync", "async"])
 @pytest.mark.parametrize("said", NO_OBJECT.values(), ids=NO_OBJECT.keys())
-async def test_reply_without_an_object_escalates(said: Any, asynchronous: bool) -> None:
+async def test_reply_without_an_object_escalates(said: Any, way: str) -> None:
     model = routed({"small-a": said, "large-a": {"year": 1866}})
     structured = model.with_structured_output(Date)
     with capture_decisions() as decisions:
-        answer = await structured.ainvoke("When?") if asynchronous else structured.invoke("When?")
+        answer = await structured.ainvoke("When?") if way == "async" else structured.invoke("When?")
     assert answer == Date(year=1866)
     first, second = decisions[0].attempts
     assert (first.outcome, second.why, second.outcome) == ("rejected", "escalation", "accepted")
@@ -70,10 +70,14 @@ METHODS = ["function_calling", "json_schema", "json_mode"]
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("said", [Answer(refusal="I cannot say."), Answer("no date here")], ids=["refusal", "prose"])
+@pytest.mark.parametrize(
+    "said", [Answer(refusal="I cannot say."), Answer("no date here")], ids=["refusal", "prose"]
+)
 def test_real_client_without_an_object_escalates_by_every_method(method: str, said: Answer) -> None:
     def large(body: dict[str, Any]) -> Answer:
-        return Answer(tool_calls=(("Date", {"year": 1866}),)) if body.get("tools") else Answer('{"year": 1866}')
+        return (
+            Answer(tool_calls=(("Date", {"year": 1866}),)) if body.get("tools") else Answer('{"year": 1866}')
+        )
 
     with LoopbackProvider({"small": said, "large": large}) as provider:
         model = routed({name: provider.chat_model(name) for name in ("small", "large")})
@@ -82,7 +86,9 @@ def test_real_client_without_an_object_escalates_by_every_method(method: str, sa
 
 
 def test_include_raw_gives_what_langchains_own_gives() -> None:
-    answer = routed({"small-a": {"year": 1866}}).with_structured_output(Date, include_raw=True).invoke("When?")
+    answer = (
+        routed({"small-a": {"year": 1866}}).with_structured_output(Date, include_raw=True).invoke("When?")
+    )
     assert set(answer) == {"raw", "parsed", "parsing_error"}
     assert answer["parsed"] == Date(year=1866)
     assert answer["raw"].response_metadata["langroute"]["outcome"] == "accepted"
@@ -102,7 +108,10 @@ def test_no_object_from_anyone_raises_every_attempt() -> None:
     model = routed({"small-a": "none", "large-a": down()}).with_structured_output(Date)
     with pytest.raises(AllAttemptsFailed) as raised:
         model.invoke("When?")
-    assert [type(error).__name__ for error in raised.value.exceptions] == ["RejectedReply", "ModelConnectionError"]
+    assert [type(error).__name__ for error in raised.value.exceptions] == [
+        "RejectedReply",
+        "ModelConnectionError",
+    ]
     assert [attempt.outcome for attempt in raised.value.decision.attempts] == ["rejected", "failed"]
 
 
@@ -123,7 +132,10 @@ def test_verifiers_see_the_parsed_object() -> None:
 
 
 def test_schema_makes_the_call_an_extraction_and_for_step_overrules_it() -> None:
-    tiers = {name: [ScriptedChatModel(name=name, reply={"year": year})] for name, year in (("small", 1), ("large", 2))}
+    tiers = {
+        name: [ScriptedChatModel(name=name, reply={"year": year})]
+        for name, year in (("small", 1), ("large", 2))
+    }
     steps = {"extraction": {"cascade": ["small"]}, "planning": {"cascade": ["large"]}}
     structured = RoutedChatModel({"tiers": tiers, "steps": steps}).with_structured_output(Date)
     assert structured.invoke("When?").year == 1

@@ -19,8 +19,11 @@ QUOTE = re.compile(r"\"([^\"\n]{1,2000})\"|“([^“”\n]{1,2000})”|„([^„
 """Text in quotation marks, on one line; one of the groups holds it."""
 
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
-_BRACKET = re.compile(r"\[([^\[\]\n]{1,200})\](?!\()|【([^【】\n]{1,200})】")
-_LABEL = re.compile(r"(?:doc(?:ument)?|source|ref(?:erence)?|passage|id)s?\b\s*[:#]?\s*|[\^#]", re.IGNORECASE)
+_BRACKET = re.compile(r"\[([^\[\]\n]{1,200})\](\()?|【([^【】\n]{1,200})】")
+_LABEL = re.compile(r"(doc(?:ument)?|source|ref(?:erence)?|passage|id)s?[\s:#]*|[\^#]", re.IGNORECASE)
+_LOCATOR = re.compile(
+    r"(?:pp?\.?|pages?|lines?|sec(?:tion|\.)?|ch(?:apter|\.)?|§)\s*\d[\d.–-]*", re.IGNORECASE
+)
 _RANGE = re.compile(r"(\d{1,4})\s*[-–]\s*(\d{1,4})")
 _POSITION = re.compile(r"[0-9]{1,6}")
 _IDENTIFIER = re.compile(r"[\w./:#^-]{1,80}")
@@ -48,12 +51,12 @@ class _Citation:
 class Citations(Verifier):
     """The reply cites, every citation resolves to a supplied document, and quoted text occurs there.
 
-    A citation is a document's id in brackets (`[id]`, `[id1, id2]`, `[Document 2]`, `[1-3]`); a number
-    means the position of the document, from 1, where no document has a number for its id. Brackets in
-    code, links and remarks (`[sic]`) are no citations. Text in quotation marks is checked when a
-    citation stands next to it in the sentence. In a structured reply, fields whose names say `source`,
-    `citation`, `reference` or `doc` hold ids too. The score is the share of citations and quotations
-    that hold.
+    A citation is a document's id in brackets: `[id]`, `[id1, id2]`, `[id, p. 4]`, `[Document 2]`,
+    `[1-3]`. A number means the position of the document, from 1, where no document has a number for its
+    id. Brackets in code, links and remarks (`[sic]`) are no citations. Text in quotation marks is checked
+    when a citation stands next to it in the sentence. In a structured reply, fields whose names say
+    `source`, `citation`, `reference` or `doc` hold ids too. The score is the share of citations and
+    quotations that hold.
     """
 
     name: ClassVar[str] = "citations"
@@ -85,7 +88,7 @@ class Citations(Verifier):
             return self.rejects(f"the reply cites {names}, but only {index.described} supplied", score)
         if wrong:
             return self.rejects(wrong[0], score)
-        return self.accepts(f"{len(references)} citations and {checked} quotations hold", score)
+        return self.accepts(f"every citation ({len(references)}) and quotation ({checked}) holds", score)
 
 
 def citable_text(case: Case) -> str:
@@ -117,6 +120,7 @@ class _Index:
             self.by_id.setdefault(document.id.strip().casefold(), []).append(document)
         self.numbered = any(key.isdigit() for key in self.by_id)
         self.separators = {char for key in self.by_id for char in key if not char.isalnum()}
+        self.labels = {match.group(1) or "" for match in map(_LABEL.match, self.by_id) if match}
         self.documents = documents
         self.sources: dict[int, Source] = {}
 
@@ -139,6 +143,13 @@ class _Index:
         position = int(reference)
         return [self.documents[position - 1]] if 1 <= position <= self.count else []
 
+    def unlabelled(self, part: str) -> str:
+        """Return `2` for `Document 2` or `^2`, unless ids of the documents begin so themselves."""
+        label = None if self.resolve(part) else _LABEL.match(part)
+        if label is None or (label.group(1) or "").casefold() in self.labels:
+            return part
+        return part[label.end() :]
+
     def looks_like(self, part: str) -> bool:
         """Return whether text in brackets is meant as an id, though no document has it."""
         return bool(_IDENTIFIER.fullmatch(part)) and (
@@ -157,10 +168,11 @@ def _citations(text: str, index: _Index) -> list[_Citation]:
     known: dict[str, tuple[str, ...]] = {}
     citations = []
     for match in _BRACKET.finditer(text):
-        content = (match.group(1) or match.group(2).partition("†")[0]).strip()
+        content = (match.group(1) or match.group(3).partition("†")[0]).strip()
         if content not in known:
             known[content] = _references(content, index)
-        if known[content]:
+        # The text of a link cites where it resolves, and is a link's text where it does not.
+        if known[content] and not (match.group(2) and not all(map(index.resolve, known[content]))):
             citations.append(_Citation(match.start(), match.end(), known[content]))
         if len(citations) > _MAX_CITATIONS:
             break
@@ -173,13 +185,13 @@ def _references(content: str, index: _Index) -> tuple[str, ...]:
         return (content,)
     references: list[str] = []
     for part in filter(None, map(str.strip, re.split(r"[,;]", content))):
-        bare = part if index.resolve(part) else _LABEL.sub("", part, count=1) if _LABEL.match(part) else part
+        bare = index.unlabelled(part)
         span = None if index.resolve(bare) else _RANGE.fullmatch(bare)
         if span:
             references += span.groups()
         elif index.resolve(bare) or index.looks_like(bare):
             references.append(bare)
-        else:
+        elif not (references and _LOCATOR.fullmatch(part)):
             return ()
     return tuple(references)
 

@@ -32,7 +32,7 @@ def fenced_exchange(task: str, case: Case) -> str:
     sections = {
         "question": question,
         "documents": _shortened(documents),
-        "reply": reply_json(case, _SECTION_CHARS),
+        "reply": _shortened(reply_json(case)),
     }
     content = "\0".join([task, *sections.values()]).encode("utf-8", "replace")
     mark = hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -20,6 +20,12 @@ _ENDS_CHARS = 500
 """Characters read at each end of a long question, where the instruction is; documents stand between."""
 
 _MIN_HITS = 2
+_MIN_SHARE = 0.15
+"""Least share of common words: a text that has fewer is a list, or in a language that is not known here."""
+
+_MIN_HAN = 8
+"""Chinese characters below which a text may as well be a Japanese name."""
+
 _MIN_LEAD = 1.5
 """By how much the best language must beat the second, since neighbours share words."""
 
@@ -31,55 +37,74 @@ _SCRIPTS = {
     "ko": re.compile(r"[\uac00-\ud7af]"),
     "zh": re.compile(r"[\u3400-\u9fff]"),
     "el": re.compile(r"[\u0370-\u03ff]"),
-    "cyrillic": re.compile(r"[\u0400-\u04ff]"),
     "he": re.compile(r"[\u0590-\u05ff]"),
     "ar": re.compile(r"[\u0600-\u06ff]"),
     "hi": re.compile(r"[\u0900-\u097f]"),
     "th": re.compile(r"[\u0e00-\u0e7f]"),
 }
+_HAN = _SCRIPTS["zh"]
+_PERSIAN = re.compile(r"[\u067e\u0686\u0698\u06a9\u06af\u06cc]")
 _DENSE = {"ja", "ko", "zh", "th"}
 """Scripts in which a character is worth about three Latin ones."""
 
 _WORDS = {
+    "cs": "a v na je že se s z do o pro jako by to který která které nebo ale jsou byl byla bylo jeho jak "
+    "co být může podle při také před není nelze od po ze ve k už jen když",
+    "da": "og i at det er en et den til på de som med for af ikke der var har han vi jeg du sig om blev fra "
+    "kan eller men skal ved efter også være hvor hvad hvordan hvorfor mere over ja nej når kun",
     "de": "der die das und ist nicht ein eine einen einem zu den dem des mit von für auf sich auch wird "
     "werden sind bei oder als nach wie im am zum zur durch über aus wurde haben hat kann können sie "
-    "wir ich aber wenn nur noch dass",
+    "wir ich aber wenn nur noch dass was wo wer warum welche bitte ja ihr ihre diese dieser dieses "
+    "vor bis gibt muss soll etwa sehr mehr unter so",
     "en": "the of and to in is that it for was on are as with be by at this from or an have not which but "
     "has were their you can will its there if would they been we he she his her all more about when "
-    "what your also than into only",
+    "what your also than into only does do did how why where who please yes my them these those while "
+    "after before between such may must should could no",
     "es": "el la los las de y que en un una es por con para del se no al lo su como más pero sus fue son "
     "este esta también desde está han muy hasta hay donde entre cuando sobre ser puede según usted "
-    "sin años",
+    "sin años cuánto qué cuál cómo dónde sí si ya",
     "fr": "le la les de des et est un une en que qui dans pour par sur pas au aux avec ce cette sont du il "
     "elle ne se plus nous vous ou mais comme été leur ses peut être fait aussi selon ont deux après "
-    "très sans était",
+    "très sans était quel quelle combien comment pourquoi oui votre vos entre cela si y ces son sa",
     "it": "il lo la gli le di e che è un una in per con non del della dei delle nel nella sono da si al "
     "alla come più ma anche questo questa ha essere stato può dal dalla degli hanno tra sua suo molto "
-    "dopo loro secondo quando",
+    "dopo loro secondo quando quanto quale quali perché dove sì se ci i suoi",
     "nl": "de het een en van is niet in op te dat die voor met zijn er aan ook als bij worden door naar uit "
     "maar om of heeft deze dit over wordt kan hebben nog wel tot meer zou geen ze hij wij moet veel "
-    "na al werd",
+    "na al werd wat hoe waarom welke waar wie ja ik je mijn uw kunnen",
+    "no": "og i å det er en et den til på de som med for av ikke var har han vi jeg du seg om ble fra kan "
+    "eller men skal ved etter også være hvor hva hvordan hvorfor mer over ja nei når bare blir",
     "pl": "w i z na nie się do jest że o jak to po co za od przez ale dla są może być oraz który która "
-    "które tym jego czy tak przy już było był tylko ich także można lub bardzo jej jako ma został",
+    "które tym jego czy tak przy już było był tylko ich także można lub bardzo jej jako ma został ile "
+    "kiedy gdzie dlaczego jaki jakie tego przed ani",
     "pt": "o a os as de e que em um uma é do da dos das no na nos nas por com para se não ao mais como mas "
     "foi são pelo pela também pode ser está há até ele ela seu sua quando muito já entre você isso "
-    "sobre segundo tem",
+    "sobre segundo tem qual quais onde sim",
+    "ro": "și în este pe nu cu din care la pentru sunt mai ca să se un o de al ale a fost dar sau prin după "
+    "între această acest când cum poate fi au",
+    "ru": "и что как это или для но был была были из если они от также его её при может быть нельзя чтобы "
+    "который сколько где когда почему до",
     "sv": "och att det i en är på som för av med den till inte om ett har de men var från vid kan så eller "
     "när ska efter under också vi jag du han hon deras sin mot genom utan mellan blir alla finns "
-    "mycket detta dessa skulle",
+    "mycket detta dessa skulle vad hur varför vem vilken ja då där",
     "tr": "ve bir bu için ile de da çok olan olarak gibi daha en ne var kadar sonra ancak değil ya o her ki "
     "veya ise olduğu tarafından göre şey ama oldu olduğunu nasıl mi mı içinde bunu şu yok önce "
-    "üzerinde",
+    "üzerinde kaç nerede neden niçin evet hayır gün kim hangi",
+    "uk": "і що як це або для але та був була було якщо вони від також його її при може бути можна щоб який "
+    "скільки де коли чому до й",
 }
 _HINTS = {
+    "cs": "ěřů",
     "de": "ß",
     "es": "ñ¿¡",
     "fr": "œêù",
     "it": "ìò",
     "pl": "ąęłńśźż",
     "pt": "ãõ",
-    "sv": "å",
+    "ro": "șță",
+    "ru": "ыэё",
     "tr": "ğış",
+    "uk": "іїєґ",
 }
 """Letters that one of the languages has to itself, near enough; each kind found counts as a word."""
 
@@ -90,6 +115,8 @@ _LANGUAGES_OF_WORD: dict[str, tuple[str, ...]] = {
 
 Code = Literal[
     "ar",
+    "cs",
+    "da",
     "de",
     "el",
     "en",
@@ -101,8 +128,10 @@ Code = Literal[
     "ja",
     "ko",
     "nl",
+    "no",
     "pl",
     "pt",
+    "ro",
     "ru",
     "sv",
     "th",
@@ -116,7 +145,7 @@ def detect_language(text: str) -> str | None:
     """Return the two-letter code of the language of the first 2,000 characters, or None where unsure.
 
     Code, links and markup do not count. A few words, a name or a number are in no language. About
-    twenty languages are told apart; a text in another one is None, or taken for a close relative.
+    twenty-five languages are told apart; a text in another one is None, or taken for a close relative.
 
     Example:
         >>> detect_language("Der Vertrag wird nach drei Jahren verlängert, wenn niemand kündigt.")
@@ -130,9 +159,11 @@ def detect_language(text: str) -> str | None:
     if not letters:
         return None
     script = None if sample.isascii() else _script(sample, letters)
-    if script == "cyrillic":
-        return _cyrillic(sample)
-    return script or _latin(sample, words)
+    if (script == "zh" and sum(map(len, _HAN.findall(sample))) < _MIN_HAN) or (
+        script == "ar" and _PERSIAN.search(sample)
+    ):
+        return None
+    return script or _by_words(sample, words)
 
 
 class Language(Verifier):
@@ -169,7 +200,7 @@ def _language_of_question(question: str) -> str | None:
 
 
 def _script(sample: str, letters: int) -> str | None:
-    """Return the script that most of the text is in; None for Latin."""
+    """Return the language of the script that most of the text is in; None for Latin and Cyrillic."""
     counts = {code: len(pattern.findall(sample)) for code, pattern in _SCRIPTS.items()}
     # Japanese mixes kana with the characters it shares with Chinese.
     if counts["ja"] * 10 > counts["zh"]:
@@ -180,16 +211,11 @@ def _script(sample: str, letters: int) -> str | None:
     return code if counts[code] * weight > max(other, 0) and counts[code] >= _MIN_HITS else None
 
 
-def _cyrillic(sample: str) -> str | None:
-    ukrainian, russian = sum(map(sample.count, "іїєґ")), sum(map(sample.count, "ыэъё"))
-    if ukrainian == russian:
-        return None
-    return "uk" if ukrainian > russian else "ru"
-
-
-def _latin(sample: str, words: list[str]) -> str | None:
+def _by_words(sample: str, words: list[str]) -> str | None:
+    """Return the language whose common words and letters the text has most of, by a clear lead."""
     hits = Counter(code for word in words for code in _LANGUAGES_OF_WORD.get(word, ()))
     for code, hint in _HINTS.items():
         hits[code] += sum(letter in sample for letter in hint)
     (best, most), (_, second) = hits.most_common(2)
-    return best if most >= _MIN_HITS and most >= _MIN_LEAD * second else None
+    enough = max(_MIN_HITS, _MIN_SHARE * len(words))
+    return best if most >= enough and most >= _MIN_LEAD * second else None

@@ -109,7 +109,7 @@ def field_values(data: Any, path: str) -> list[Any]:
     return values
 
 
-def reply_json(case: Case, limit: int) -> str:
+def reply_json(case: Case) -> str:
     """Return what the reply says as one text for a second model: its text, parsed object and tool calls."""
     parts = [case.text]
     if case.parsed is not None and not case.text.strip():
@@ -117,8 +117,7 @@ def reply_json(case: Case, limit: int) -> str:
     calls = [{"tool": call["name"], "args": call["args"]} for call in case.reply.tool_calls]
     if calls and case.parsed is None:
         parts.append(json.dumps(calls, ensure_ascii=False, default=str))
-    text = "\n".join(part for part in parts if part)
-    return text if len(text) <= limit else f"{text[: limit // 2]}\n[…]\n{text[-limit // 2 :]}"
+    return "\n".join(part for part in parts if part)
 
 
 def _items(value: Any) -> Sequence[Any]:

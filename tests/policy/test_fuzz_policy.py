@@ -113,7 +113,8 @@ def mutate(data: Any, rng: random.Random) -> None:
         case 2 | 3:
             container[key] = copy.deepcopy(rng.choice(POISON))
         case 4 if isinstance(container, dict):
-            container[rng.choice([f"{key}s", str(key)[1:], key.upper(), "api_key", "models", 7])] = container.pop(key)
+            name = str(key)
+            container[rng.choice([f"{name}s", name[1:], name.upper(), "api_key", "models", 7])] = container.pop(key)
         case 5 if isinstance(container, list):
             container.append(container[key])
         case 6:

@@ -25,7 +25,8 @@ class Answer(BaseModel):
         "You get 25 days [Leave-Policy] and lose them in March [1].",
         "Both apply [leave-policy, travel-policy]; hand in receipts [3].",
         "All of it is written down [1-3].",
-        "You get 25 days (see [Document 1]).",
+        "You get 25 days (see [Document 1]), and [doc3].",
+        "You get 25 days [leave-policy, p. 12] and lose them [1](#leave).",
         "You get 25 days【1†source】.",
         'The rule says "25 days of paid leave" [leave-policy].',
         "The rule says “25 Days of\u00a0paid  leave.” [1][2]",
@@ -73,6 +74,12 @@ def test_number_is_an_id_where_documents_have_numbers_for_ids(verdict):
     assert verdict(Citations(), "Opened in 1932 [7].", documents=NUMBERED).accepted
     rejected = verdict(Citations(), "Opened in 1932 [1].", documents=NUMBERED)
     assert rejected.reason == "the reply cites [1], but only [7], [9] were supplied"
+
+
+def test_made_up_id_is_not_read_as_a_position(verdict):
+    documents = {"doc17": "Leave is 25 days.", "doc23": "Travel needs approval."}
+    assert verdict(Citations(), "25 days [doc17].", documents=documents).accepted
+    assert "cites [doc1]" in verdict(Citations(), "25 days [doc1].", documents=documents).reason
 
 
 def test_documents_in_the_prompt_can_be_cited(verdict):

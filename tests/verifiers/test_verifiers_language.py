@@ -9,6 +9,8 @@ from langroute.verifiers.language import detect_language
 
 SAMPLES = {
     "ar": "تم توقيع العقد في شهر مارس ولا يمكن إلغاؤه قبل نهاية السنة.",
+    "cs": "Smlouva byla podepsána v březnu a nelze ji vypovědět před koncem roku.",
+    "da": "Aftalen blev underskrevet i marts, og hvad den koster, står der ikke noget om efter side to.",
     "de": "Der Vertrag wurde im März unterzeichnet und kann nicht vor Jahresende gekündigt werden.",
     "el": "Η σύμβαση υπογράφηκε τον Μάρτιο και δεν μπορεί να καταγγελθεί πριν από το τέλος του έτους.",
     "en": "The contract was signed in March and cannot be terminated before the end of the year.",
@@ -20,8 +22,10 @@ SAMPLES = {
     "ja": "契約は三月に署名され、年末までは解約できません。",
     "ko": "계약은 3월에 체결되었으며 연말 이전에는 해지할 수 없습니다.",
     "nl": "Het contract is in maart ondertekend en kan niet voor het einde van het jaar worden opgezegd.",
+    "no": "Hva koster det å leie en bil i en uke, og hva må jeg se etter?",
     "pl": "Umowa została podpisana w marcu i nie może być rozwiązana przed końcem roku.",
     "pt": "O contrato foi assinado em março e não pode ser rescindido antes do fim do ano.",
+    "ro": "Contractul a fost semnat în martie și nu poate fi reziliat înainte de sfârșitul anului.",
     "ru": "Договор был подписан в марте, и его нельзя расторгнуть до конца этого года.",
     "sv": "Avtalet undertecknades i mars och kan inte sägas upp före årets slut.",
     "th": "สัญญาลงนามในเดือนมีนาคมและไม่สามารถยกเลิกได้ก่อนสิ้นปี",
@@ -65,6 +69,7 @@ def test_foreign_terms_do_not_change_the_language():
         ("ja", SAMPLES["zh"], False),
         ("de", "42 km", True),
         ("de", "Paris", True),
+        ("ja", "東京", True),
     ],
 )
 def test_reply_must_be_in_the_language_that_is_wanted(verdict, expected, text, accepted):

@@ -1,10 +1,12 @@
 """Structured replies: validity and required fields."""
 
+import json
 from typing import TypedDict
 
 import pytest
 from langchain_core.messages import AIMessage
 from pydantic import BaseModel, ValidationError
+from referencing.exceptions import Unresolvable
 
 from langroute.verifiers import RequiredFields, Schema
 
@@ -62,6 +64,27 @@ def test_what_is_not_json_is_rejected_and_may_still_be_the_best(verdict, text, r
 )
 def test_json_schema_of_the_policy_is_applied(verdict, text, accepted):
     assert verdict(Schema(json_schema=TOTAL), text).accepted is accepted
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "accepted"),
+    [
+        ({"pattern": "^(?!x)"}, "abc", True),
+        ({"pattern": "^(?!x)"}, "xbc", False),
+        ({"pattern": "^(?!x)"}, "a" * 1_000, False),
+        ({"uniqueItems": True}, [{"a": 1}, {"a": 2}], True),
+        ({"uniqueItems": True}, [{"a": 1}, {"a": 1}], False),
+    ],
+)
+def test_keywords_that_could_take_long_keep_their_meaning(verdict, rule, value, accepted):
+    schema = {"type": "object", "properties": {"it": rule}}
+    assert verdict(Schema(json_schema=schema), json.dumps({"it": value})).accepted is accepted
+
+
+def test_reference_to_the_network_is_an_error_and_no_download(case_of):
+    verifier = Schema(json_schema={"$ref": "https://example.invalid/schema.json"})
+    with pytest.raises(Unresolvable):
+        verifier.check(case_of("{}"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,94 @@
+"""What a policy would do with one prompt, and why, without calling anything."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import HumanMessage
+
+from langroute.cascade import Plan, StepAnswer
+from langroute.effects import Flow
+from langroute.policy import Policy
+from langroute.request import Request
+from langroute.router import Router
+from langroute.routing.difficulty import Difficulty, difficulty
+from langroute.routing.money import expected_usd
+
+__all__ = ["Explanation", "explain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A decision as it would be made, with everything it rests on."""
+
+    answer: StepAnswer
+    plan: Plan
+    difficulty: Difficulty
+    estimated_tokens: int
+    """Estimated input tokens of the prompt."""
+    expected_usd: Mapping[str, float | None]
+    """Endpoint to the expected USD of one call; None where its price is unknown."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the explanation as plain JSON types."""
+        return {
+            "step": self.answer.step,
+            "step_source": self.answer.source,
+            "step_reason": self.answer.reason,
+            "mismatch": self.answer.mismatch,
+            "reasons": list(self.plan.reasons),
+            "rungs": [
+                {
+                    "tier": rung.tier,
+                    "endpoint": choice.endpoint,
+                    "expected_usd": self.expected_usd[choice.endpoint],
+                    "expected_s": choice.expected_s,
+                    "context_tokens": choice.context_tokens,
+                }
+                for rung in self.plan.rungs
+                for choice in rung.choices
+            ],
+            "repairs": self.plan.repairs,
+            "on_exhausted": self.plan.on_exhausted,
+            "estimated_tokens": self.estimated_tokens,
+            "difficulty": self.difficulty.score,
+            "contributions": [
+                {"feature": feature, "value": value, "points": points}
+                for feature, value, points in self.difficulty.contributions
+            ],
+        }
+
+
+def explain(policy: Policy, prompt: str, step: str | None = None) -> Explanation:
+    """Return what `policy` would do with `prompt`, as the step named or as the one it would be taken for.
+
+    No model and no embeddings are called: a classifier that would have to ask one counts as failed, so
+    the step goes where it goes when in doubt, and the reason says so.
+
+    Raises:
+        NoEndpointAvailable: Nothing of the step's plan may be called for this prompt.
+    """
+    request = Request((HumanMessage(prompt),), step=step)
+    router = Router(policy)
+    answer, plan = _without_calls(router.decide(request))
+    output_tokens = policy.step(answer.step).expected_output_tokens
+    expected = {
+        choice.endpoint: expected_usd(router.endpoints.by_name[choice.endpoint], request, output_tokens)
+        for rung in plan.rungs
+        for choice in rung.choices
+    }
+    return Explanation(answer, plan, difficulty(request), request.estimated_tokens, expected)
+
+
+class _NotCalledError(Exception):
+    """In place of an answer, for whatever a decision would have to wait for."""
+
+
+def _without_calls(flow: Flow[tuple[StepAnswer, Plan]]) -> tuple[StepAnswer, Plan]:
+    try:
+        next(flow)
+        while True:
+            flow.throw(_NotCalledError("explain calls nothing"))
+    except StopIteration as stop:
+        decided: tuple[StepAnswer, Plan] = stop.value
+        return decided

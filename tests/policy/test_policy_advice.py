@@ -1,0 +1,126 @@
+"""What works but surprises is told by `langroute check`, and what does not surprise is not."""
+
+from datetime import date
+
+import pytest
+from policies import TIERS
+
+from langroute.advice import warnings
+from langroute.policy import Policy
+
+BOTH = {"cascade": ["small", "large"]}
+
+
+def told(**policy):
+    """Return the warnings about a policy of two tiers by key path."""
+    whole = Policy(**{"tiers": TIERS, "default": BOTH, **policy})
+    return {warning.path: warning.message for warning in warnings(whole, today=date(2025, 11, 22))}
+
+
+def rules(*conditions, start="large"):
+    return [{"when": when, "start": start} for when in conditions]
+
+
+def test_a_plain_policy_has_no_warnings():
+    step = {**BOTH, "verify": ["not_empty"], "reviewed": "2025-11-22"}
+
+    assert told(steps={"planning": step}, rules=rules({"step": "planning"}, {"keywords": "refund"})) == {}
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ({}, {"keywords": "a"}),
+        ({"keywords": ["a", "b"]}, {"keywords": "a"}),
+        ({"min_tokens": 10}, {"min_tokens": 20}),
+        ({"max_documents": 9}, {"max_documents": 3, "language": "de"}),
+        ({"metadata": {"tier": ["gold", "silver"]}}, {"metadata": {"tier": "gold", "tenant": "a"}}),
+        ({"tools": ["sql"], "min_tokens": 1}, {"tools": "sql", "min_tokens": 1}),
+    ],
+)
+def test_a_rule_behind_one_that_takes_all_of_it_can_never_match(earlier, later):
+    assert "can never match" in told(rules=rules(earlier, later))["rules[1]"]
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ({"keywords": "a"}, {}),
+        ({"keywords": "a"}, {"keywords": ["a", "b"]}),
+        ({"min_tokens": 20}, {"min_tokens": 10}),
+        ({"max_documents": 3}, {"max_documents": 9}),
+        ({"metadata": {"tier": "gold"}}, {"metadata": {"tier": ["gold", "silver"]}}),
+        ({"metadata": {"tier": "gold"}}, {"metadata": {"tenant": "a"}}),
+        ({"metadata": {"flag": True}}, {"metadata": {"flag": 1}}),
+        ({"tools": "sql", "language": "de"}, {"tools": "sql"}),
+    ],
+)
+def test_a_rule_that_may_still_match_is_not_warned_of(earlier, later):
+    assert "rules[1]" not in told(rules=rules(earlier, later))
+
+
+def test_the_warning_names_the_rule_that_stands_before():
+    named = [{"name": "gold", "when": {}, "start": "large"}, {"name": "late", "when": {}, "start": "large"}]
+
+    assert "rule `gold`" in told(rules=named)["rules[1]"]
+
+
+def test_a_start_outside_every_cascade_it_is_for_has_no_effect():
+    steps = {"planning": {"cascade": "large"}, "synthesis": {"cascade": "small"}}
+
+    assert "below the first tier" in told(steps=steps, rules=rules({"step": "planning"}, start="small"))["rules[0].start"]
+    assert "above the last tier" in told(steps=steps, rules=rules({"step": "synthesis"}))["rules[0].start"]
+    assert "rules[0].start" not in told(steps=steps, rules=rules({"step": ["planning", "synthesis"]}))
+
+
+def test_a_step_that_is_named_but_not_bound_is_told():
+    found = told(rules=rules({"step": "synthesis"}), classify={"keywords": {"extraction": "extract"}})
+
+    assert "takes the default" in found["rules[0].when.step[0]"]
+    assert "takes the default" in found["classify.keywords.extraction"]
+
+
+def test_a_tier_that_no_step_uses_is_told():
+    tiers = {**TIERS, "huge": "openai:huge", "judge": "openai:judge", "clerk": "openai:clerk"}
+    default = {**BOTH, "verify": {"agreement": {"tier": "judge"}}}
+
+    found = told(tiers=tiers, default=default, classify={"model": "clerk"})
+
+    assert found == {"tiers.huge": "no step uses this tier"}
+
+
+def test_a_level_that_no_step_can_meet_is_told():
+    found = told(default={"cascade": "small"}, steps={}, stakes={"high": {"tier": "large"}})
+
+    assert "no step can meet" in found["stakes.high.tier"]
+
+
+def test_a_check_whose_rejection_changes_nothing_is_told():
+    alone = {"cascade": "large", "verify": "not_empty"}
+    steps = {"a": alone, "b": {**alone, "repair": 1}, "c": {**alone, "on_exhausted": "raise"}}
+
+    assert [path for path in told(steps=steps) if path.startswith("steps")] == ["steps.a.verify"]
+
+
+def test_confidence_without_log_probabilities_is_told():
+    silent, speaking = "openai:a", {"model": "openai:b", "settings": {"logprobs": True}}
+    step = {**BOTH, "verify": {"confidence": 0.7}}
+
+    found = told(tiers={"small": silent, "large": {"models": [speaking]}}, default=step)
+
+    assert "`openai:a` will send none" in found["default.verify[0]"]
+
+
+def test_a_second_opinion_from_the_endpoint_under_check_is_told():
+    step = {**BOTH, "verify": {"agreement": {"tier": "large"}}}
+
+    assert "its one endpoint is the one under check" in told(default=step)["default.verify[0]"]
+    assert told(tiers={**TIERS, "large": ["openai:a", "openai:b"]}, default=step) == {}
+
+
+def test_dates_labels_and_limits_that_make_no_sense_are_told():
+    default = {"cascade": "large", "reviewed": "2025-11-23", "boundary": ["hosted", "moon"]}
+
+    found = told(default=default, budget={"approve_above_usd": 1.0})
+
+    assert set(found) == {"tiers.small", "default.reviewed", "default.boundary[1]", "budget.approve_above_usd"}
