@@ -36,8 +36,8 @@ def _rules(policy: "Policy") -> Iterator[PolicyProblem]:
     for index, rule in enumerate(policy.rules):
         earlier = next((i for i in range(index) if _implies(rule.when, policy.rules[i].when)), None)
         if earlier is not None:
-            title = policy.rules[earlier].name or earlier
-            message = f"can never match: rule `{title}` takes everything that it would"
+            title = policy.rules[earlier].name or f"#{earlier + 1}"
+            message = f"can never match: rule {title} takes everything that it would"
             yield problem(("rules", index), rule.name or NOTHING, message, "Move it up, or remove it.")
         yield from _without_effect(policy, index, rule)
 

@@ -45,7 +45,7 @@ class Choice:
 
     endpoint: str
     expected_usd: float | None = None
-    """Expected cost of one call in USD, prompt cache included; None where the price is unknown."""
+    """Expected cost of one call in USD, prompt cache included; None where unknown, or not weighed."""
     expected_s: float | None = None
     """Expected seconds to the whole reply; None where nobody said."""
     context_tokens: int | None = None

@@ -72,7 +72,7 @@ def check(
         report = {"policy": str(policy), "digest": checked.digest, "errors": [], "warnings": _plain(found)}
         _print_json(report | ({"spec": _spec_rows(checked)} if spec else {}))
         return
-    typer.echo(f"{policy}: {len(checked.tiers)} tiers, {len(checked.steps)} steps, digest {checked.digest}")
+    typer.echo(f"{policy} can be used: tiers {_words(checked.tiers)}; steps {_words(checked.steps)}.")
     for warning in found:
         typer.echo(f"  warning: {warning}")
     if spec:
@@ -144,6 +144,10 @@ def _rung_row(order: int, rung: dict[str, Any]) -> dict[str, str]:
         "expected_time": "" if seconds is None else f"{seconds:g} s",
         "window": "" if window is None else f"{window:,} tokens",
     }
+
+
+def _words(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def _spec_rows(policy: Any) -> list[dict[str, str]]:

@@ -45,9 +45,10 @@ _SECRET_KEY = re.compile(
     re.IGNORECASE,
 )
 _SECRET_TEXT = re.compile(
-    r"\b(?:sk|pk|rk|gsk|hf|ghp|gho|ghs|github_pat|xox[abprs]|lsv2|tvly|AKIA|AIza)[-_]?[A-Za-z0-9_\-]{12,}"
-    r"|\b(?:Bearer|Basic)\s+[A-Za-z0-9_\-.=+/]{6,}"
-    r"|(?<=://)[^/\s@]+(?=@)"
+    r"\b(?:sk|pk|rk|gsk|hf|ghp|gho|ghs|github_pat|xox[abprs]|lsv2|tvly)[-_](?=[A-Za-z_\-]*\d)[A-Za-z0-9_\-]{16,}"
+    r"|\bAKIA[A-Z0-9]{16}|\bAIza[A-Za-z0-9_\-]{30,}"
+    r"|\b(?:Bearer|Basic)\s+(?=\S*[\d=])[A-Za-z0-9_\-.=+/]{8,}"
+    r"|(?<=://)[^/\s@?#]+(?=@)"
     r"|(?<=[?&])(?:api[_-]?key|key|token|secret|password|sig)=[^&\s]+"
 )
 _PLAIN_KEY = re.compile(r"[\w*?\-]+")

@@ -57,7 +57,7 @@ def _model_text(value: Any, info: SerializationInfo) -> Any:
     if isinstance(value, str) or info.mode == "python":
         return value
     inner = getattr(value, "bound", value)  # what `model.bind(...)` wraps
-    name = getattr(inner, "model_name", None) or getattr(inner, "model", None)
+    name = next((getattr(inner, key) for key in ("model_name", "model", "name") if hasattr(inner, key)), None)
     kind = f"{type(inner).__module__}.{type(inner).__qualname__}"
     return f"{kind}:{name}" if isinstance(name, str) else kind
 

@@ -47,7 +47,11 @@ def parse_yaml(text: str, problems: list[PolicyProblem]) -> Any:
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         reason = error.problem or error.context or "it cannot be parsed"
         raise _unreadable(f"not YAML{where}: {reason}", "Correct the syntax there.") from None
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the parser in Python lets `\U99999999` through
+    except (
+        yaml.YAMLError,
+        ValueError,
+        OverflowError,
+    ) as error:  # the parser in Python lets `\U99999999` through
         raise _unreadable(f"not YAML: {str(error).splitlines()[0]}", "Correct the syntax.") from None
     finally:
         loader.dispose()

@@ -1,6 +1,6 @@
 """How replies are judged: which checks run, in which order, what they cost, and when a reply may be shown."""
 
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import pytest
 from langchain_core.messages import AIMessage
@@ -12,6 +12,7 @@ from langroute.cascade import Verdict
 from langroute.judging import Judge
 from langroute.request import Request
 from langroute.testing import Answer, Fault, LoopbackProvider, ScriptedChatModel
+from langroute.verifiers.base import Case, Verifier
 
 JUDGE = {"judge": {"tier": "large", "rubric": "Does it name a year?"}}
 FINE = {"reason": "it does", "score": 0.9}
@@ -211,14 +212,25 @@ def test_risky_tools_hold_a_reply_to_its_end() -> None:
     assert commit(routed({"small-a": GOOD, "large-a": GOOD}, policy=RISKY), tools=(delete,)) == "end"
 
 
+class Short(Verifier):
+    """Says that it reads a prefix, and finds fault with what follows."""
+
+    name: ClassVar[str] = "short"
+    reads: ClassVar[Literal["prefix", "reply"]] = "prefix"
+
+    def check(self, case: Case) -> Verdict:
+        return self.rejects("too long") if len(case.text) > 400 else self.accepts("short")
+
+
 def test_rejection_after_the_commit_point_is_noted_and_changes_nothing() -> None:
     long = "The log says that the cable was laid in 1866. " * 10
-
-    model = routed({"small-a": long + BAD, "large-a": GOOD}, verify=["no_refusal"])
+    model = routed({"small-a": long, "large-a": GOOD}, verify=[Short()])
     chunks: list[Any] = list(model.stream("When?"))
     reply = sum(chunks[1:], chunks[0])
-    assert reply.text == long + BAD
-    assert [verdict["accepted"] for verdict in verdicts(reply)] == [True]
+    (verdict,) = verdicts(reply)
+    assert (reply.text, verdict["accepted"]) == (long, True)
+    assert verdict["reason"].startswith("found when the reply was already shown")
+    assert model.invoke("When?").text == GOOD, "not streamed, the reply can still be replaced"
 
 
 def test_failing_prefix_check_leaves_the_judgement_to_the_whole_reply() -> None:

@@ -10,7 +10,7 @@ from langroute.routing.limits import Candidates
 if TYPE_CHECKING:
     from langroute.endpoints import Endpoint
 
-__all__ = ["expected_usd", "priced", "stay_or_leave"]
+__all__ = ["expected_usd", "rungs", "stay_or_leave"]
 
 
 def expected_usd(endpoint: "Endpoint", request: Request, output_tokens: int) -> float | None:
@@ -21,24 +21,23 @@ def expected_usd(endpoint: "Endpoint", request: Request, output_tokens: int) -> 
     return endpoint.expected_usd(tokens, output_tokens)
 
 
-def priced(tiers: Sequence[Candidates], request: Request, output_tokens: int) -> tuple[Rung, ...]:
-    """Return the tiers as the rungs of a plan, each choice with what one call to it is expected to cost."""
-    return tuple(
-        [
-            Rung(
-                tier.tier,
-                tuple(
-                    [
-                        Choice(
-                            e.name, expected_usd(e, request, output_tokens), e.expected_s, e.context_tokens
-                        )
-                        for e in tier.endpoints
-                    ]
-                ),
+def rungs(
+    tiers: Sequence[Candidates], request: Request, output_tokens: int, *, priced: bool
+) -> tuple[Rung, ...]:
+    """Return the tiers as the rungs of a plan; with `priced`, each choice with its call's expected cost."""
+    made = []
+    for tier in tiers:
+        choices = [
+            Choice(
+                endpoint.name,
+                expected_usd(endpoint, request, output_tokens) if priced else None,
+                endpoint.expected_s,
+                endpoint.context_tokens,
             )
-            for tier in tiers
+            for endpoint in tier.endpoints
         ]
-    )
+        made.append(Rung(tier.tier, tuple(choices)))
+    return tuple(made)
 
 
 def stay_or_leave(

@@ -19,7 +19,7 @@ from langroute.request import Request
 from langroute.routing.difficulty import difficulty
 from langroute.routing.intent import Embedder
 from langroute.routing.limits import Candidates, in_time, reachable, within_boundary
-from langroute.routing.money import priced, stay_or_leave
+from langroute.routing.money import rungs, stay_or_leave
 from langroute.routing.rules import Rules
 from langroute.routing.stakes import STAKES_KEY, demanded
 
@@ -133,13 +133,15 @@ class Planner:
             tiers = stay_or_leave(
                 tiers, request, step.expected_output_tokens, self._policy.cache_margin, reasons
             )
+        limit_usd = self._policy.budget.approve_above_usd
+        money_matters = limit_usd is not None or request.holder is not None
         return Plan(
             answer.step,
-            priced(tiers, request, step.expected_output_tokens),
+            rungs(tiers, request, step.expected_output_tokens, priced=money_matters),
             step.repair,
             step.on_exhausted,
             step.latency_budget_s,
-            self._policy.budget.approve_above_usd,
+            limit_usd,
             tuple(reasons),
         )
 

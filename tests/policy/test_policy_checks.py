@@ -18,11 +18,17 @@ BOTH = {"cascade": ["small", "large"]}
         ("rules[0].start", {"rules": [{"when": {}, "start": "lrge"}]}),
         ("stakes.high.tier", {"stakes": {"high": {"tier": "lrge"}}}),
         ("classify.model", {"classify": {"model": "lrge"}}),
-        ("default.verify[0]", {"default": {**LARGE, "verify": {"judge": {"tier": "lrge", "rubric": "Is it true?"}}}}),
+        (
+            "default.verify[0]",
+            {"default": {**LARGE, "verify": {"judge": {"tier": "lrge", "rubric": "Is it true?"}}}},
+        ),
         ("default.verify[1]", {"default": {**LARGE, "verify": ["schema", {"agreement": {"tier": "lrge"}}]}}),
-        ("default.verify[0]", {"default": {**LARGE, "verify": {"all_of": [{"agreement": {"tier": "lrge"}}]}}}),
+        (
+            "default.verify[0]",
+            {"default": {**LARGE, "verify": {"all_of": [{"agreement": {"tier": "lrge"}}]}}},
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_unknown_tier_is_found_wherever_it_stands(path, policy):
     problem = problem_at(path, **policy)
 
@@ -33,15 +39,25 @@ def test_an_unknown_tier_is_found_wherever_it_stands(path, policy):
 @pytest.mark.parametrize(
     ("path", "policy", "says"),
     [
-        ("default.stakes", {"default": {**LARGE, "stakes": "hi"}, "stakes": {"high": {"tier": "large"}}}, "stakes level"),
+        (
+            "default.stakes",
+            {"default": {**LARGE, "stakes": "hi"}, "stakes": {"high": {"tier": "large"}}},
+            "stakes level",
+        ),
         ("stakes.tools.rm", {"stakes": {"tools": {"rm": "hi"}}}, "unknown stakes level"),
         ("rules[0].when.step[0]", {"rules": [{"when": {"step": "planing"}, "start": "large"}]}, "`planning`"),
         ("classify.keywords.planing", {"classify": {"keywords": {"planing": "plan"}}}, "`planning`"),
         ("classify.examples.planing", {"classify": {"examples": {"planing": "Plan it."}}}, "`planning`"),
-        ("rules[0].when.intent[0]", {"rules": [{"when": {"intent": "refnd"}, "start": "large"}],
-                                     "intents": {"refund": "Money back!"}}, "`refund`"),
+        (
+            "rules[0].when.intent[0]",
+            {
+                "rules": [{"when": {"intent": "refnd"}, "start": "large"}],
+                "intents": {"refund": "Money back!"},
+            },
+            "`refund`",
+        ),
     ],
-)  # fmt: skip
+)
 def test_names_of_levels_steps_and_intents_must_lead_somewhere(path, policy, says):
     problem = problem_at(path, **policy)
 
@@ -77,13 +93,18 @@ def test_a_step_is_never_sent_past_its_cascade_by_a_tool(key):
 def test_a_step_must_reach_the_tier_that_its_stakes_demand():
     stakes = {"high": {"tier": "large"}}
 
-    problem = problem_at("steps.pay.stakes", steps={"pay": {"cascade": "small", "stakes": "high"}}, stakes=stakes)
+    problem = problem_at(
+        "steps.pay.stakes", steps={"pay": {"cascade": "small", "stakes": "high"}}, stakes=stakes
+    )
 
     assert "above the step's cascade" in problem.message
     assert Policy(tiers=TIERS, steps={"pay": {**BOTH, "stakes": "high"}}, stakes=stakes)
 
 
-LOCAL = {"small": {"models": [{"model": "ollama:llama3", "boundary": "local"}, "openai:nano"]}, "large": "openai:big"}
+LOCAL = {
+    "small": {"models": [{"model": "ollama:llama3", "boundary": "local"}, "openai:nano"]},
+    "large": "openai:big",
+}
 
 
 def test_a_boundary_that_empties_a_rung_is_refused():
@@ -97,14 +118,20 @@ def test_a_boundary_that_empties_a_rung_is_refused():
 def test_a_boundary_that_empties_a_judges_tier_is_refused():
     judge = {"judge": {"tier": "large", "rubric": "Is it true?"}}
 
-    problem = problem_at("steps.x.boundary", tiers=LOCAL, steps={"x": {"cascade": "small", "boundary": "local", "verify": judge}})  # fmt: skip
+    problem = problem_at(
+        "steps.x.boundary",
+        tiers=LOCAL,
+        steps={"x": {"cascade": "small", "boundary": "local", "verify": judge}},
+    )
 
     assert "leaves tier `large` that `judge` asks without endpoints" in problem.message
 
 
 @pytest.mark.parametrize("pattern", ["(", "a{99999999999}", "*", "(" * 900, "\\Q"])
 def test_a_pattern_that_does_not_compile_is_refused(pattern):
-    problem = problem_at("rules[0].when.patterns[0]", rules=[{"when": {"patterns": pattern}, "start": "large"}])
+    problem = problem_at(
+        "rules[0].when.patterns[0]", rules=[{"when": {"patterns": pattern}, "start": "large"}]
+    )
 
     assert "not a regular expression" in problem.message
 
@@ -119,10 +146,14 @@ def test_a_range_from_more_to_less_is_refused(unit):
 def test_a_latency_budget_that_no_endpoint_meets_is_refused():
     tiers = {"small": {"models": [{"model": "openai:nano", "expected_s": 2.0}]}, "large": "openai:big"}
 
-    problem = problem_at("steps.x.latency_budget_s", tiers=tiers, steps={"x": {"cascade": "small", "latency_budget_s": 1.5}})  # fmt: skip
+    problem = problem_at(
+        "steps.x.latency_budget_s", tiers=tiers, steps={"x": {"cascade": "small", "latency_budget_s": 1.5}}
+    )
 
     assert "expected to take 2 s" in problem.message
-    assert Policy(tiers=tiers, steps={"x": {**BOTH, "latency_budget_s": 1.5}})  # nobody said how slow `large` is
+    assert Policy(
+        tiers=tiers, steps={"x": {**BOTH, "latency_budget_s": 1.5}}
+    )  # nobody said how slow `large` is
 
 
 def test_two_endpoints_of_one_written_name_are_refused():
@@ -134,7 +165,10 @@ def test_two_endpoints_of_one_written_name_are_refused():
 
 
 def test_equal_models_are_told_apart_by_number():
-    tiers = {"small": ["openai:a", {"model": "openai:b", "name": "openai:a#2"}], "large": ["openai:a", "openai:a"]}
+    tiers = {
+        "small": ["openai:a", {"model": "openai:b", "name": "openai:a#2"}],
+        "large": ["openai:a", "openai:a"],
+    }
 
     names = [spec.name for tier in Policy(tiers=tiers).tiers.values() for spec in tier.models]
 

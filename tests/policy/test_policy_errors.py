@@ -12,36 +12,93 @@ from langroute.policy import Policy, StepPolicy
 @pytest.mark.parametrize(
     ("path", "policy", "value", "says"),
     [
-        ("steps.plan.cascde", {"steps": {"plan": {"cascade": "large", "cascde": 1}}}, "1", "Did you mean `cascade`?"),
+        (
+            "steps.plan.cascde",
+            {"steps": {"plan": {"cascade": "large", "cascde": 1}}},
+            "1",
+            "Did you mean `cascade`?",
+        ),
         ("steps.plan.cascade", {"steps": {"plan": {}}}, "", "Add `cascade`: tiers, cheapest first."),
-        ("steps.plan.repair", {"steps": {"plan": {"cascade": "large", "repair": 9}}}, "9", "must be at most 3"),
-        ("steps.plan.repair", {"steps": {"plan": {"cascade": "large", "repair": True}}}, "true", "a whole number"),
-        ("steps.plan.nodes[1]", {"steps": {"plan": {"cascade": "large", "nodes": ["a", 7]}}}, "7", "in quotes"),
-        ("default.on_exhausted", {"default": {"cascade": "large", "on_exhausted": "bst"}}, "'bst'", "'best', 'raise'"),
+        (
+            "steps.plan.repair",
+            {"steps": {"plan": {"cascade": "large", "repair": 9}}},
+            "9",
+            "must be at most 3",
+        ),
+        (
+            "steps.plan.repair",
+            {"steps": {"plan": {"cascade": "large", "repair": True}}},
+            "true",
+            "a whole number",
+        ),
+        (
+            "steps.plan.nodes[1]",
+            {"steps": {"plan": {"cascade": "large", "nodes": ["a", 7]}}},
+            "7",
+            "in quotes",
+        ),
+        (
+            "default.on_exhausted",
+            {"default": {"cascade": "large", "on_exhausted": "bst"}},
+            "'bst'",
+            "'best', 'raise'",
+        ),
         ("default.verify", {"default": {"cascade": "large", "verify": None}}, "null", "Write a list"),
         ("default.verify[0]", {"default": {"cascade": "large", "verify": ["shema"]}}, "'shema'", "'schema'"),
-        ("default.verify.confidence.mim", {"default": {"cascade": "large", "verify": {"confidence": {"mim": 1}}}}, "1",
-         "Did you mean `min`?"),
-        ("default.reviewed", {"default": {"cascade": "large", "reviewed": "soon"}}, "'soon'", "a date as 2025-12-31"),
-        ("default.latency_budget_s", {"default": {"cascade": "large", "latency_budget_s": "2"}}, "'2'", "Write a number"),
+        (
+            "default.verify.confidence.mim",
+            {"default": {"cascade": "large", "verify": {"confidence": {"mim": 1}}}},
+            "1",
+            "Did you mean `min`?",
+        ),
+        (
+            "default.reviewed",
+            {"default": {"cascade": "large", "reviewed": "soon"}},
+            "'soon'",
+            "a date as 2025-12-31",
+        ),
+        (
+            "default.latency_budget_s",
+            {"default": {"cascade": "large", "latency_budget_s": "2"}},
+            "'2'",
+            "Write a number",
+        ),
         ("budget.per_run_usd", {"budget": {"per_run_usd": 0.25}}, "0.25", "Known: `approve_above_usd`"),
         ("stakes.high.teir", {"stakes": {"high": {"tier": "large", "teir": 1}}}, "1", "Did you mean `tier`?"),
-        ("rules[0].when.metadata.a", {"rules": [{"when": {"metadata": {"a": {}}}, "start": "large"}]}, "{0 keys}",
-         "plain values only"),
-        ("rules[0].when.step", {"rules": [{"when": {"step": []}, "start": "large"}]}, "[0 items]", "must not be empty"),
+        (
+            "rules[0].when.metadata.a",
+            {"rules": [{"when": {"metadata": {"a": {}}}, "start": "large"}]},
+            "{0 keys}",
+            "plain values only",
+        ),
+        (
+            "rules[0].when.step",
+            {"rules": [{"when": {"step": []}, "start": "large"}]},
+            "[0 items]",
+            "must not be empty",
+        ),
         ("intents.a", {"intents": {"a": []}}, "[0 items]", "must not be empty"),
-        ("classify.examples.planning", {"classify": {"examples": {"planning": []}}}, "[0 items]", "must not be empty"),
+        (
+            "classify.examples.planning",
+            {"classify": {"examples": {"planning": []}}},
+            "[0 items]",
+            "must not be empty",
+        ),
         ("version", {"version": True}, "'true'", "Write 1."),
         ("version", {"version": 2}, "2", "Write 1."),
         ("tiers", {"tiers": {}}, "{0 keys}", "must not be empty"),
         ("tiers.a", {"tiers": {"a": "gpt-5"}}, "'gpt-5'", "for example `openai:gpt-5-nano`"),
         ("tiers.a", {"tiers": {"a": "https://host/v1"}}, "'https://host/v1'", "Write `provider:model`"),
         ("tiers.a[1]", {"tiers": {"a": ["o:x", "openai:"]}}, "'openai:'", "Write `provider:model`"),
-        ("tiers.a.models[0].price.input", {"tiers": {"a": {"models": [{"model": "o:x", "price": {"input": -1, "output": 1}}]}}},
-         "-1", "must be at least 0"),
+        (
+            "tiers.a.models[0].price.input",
+            {"tiers": {"a": {"models": [{"model": "o:x", "price": {"input": -1, "output": 1}}]}}},
+            "-1",
+            "must be at least 0",
+        ),
         ("['a key.']", {"a key.": 1}, "1", "unknown key"),
     ],
-)  # fmt: skip
+)
 def test_a_problem_names_its_place_its_value_and_what_to_do(path, policy, value, says):
     problem = problem_at(path, **policy)
 
@@ -52,13 +109,18 @@ def test_a_problem_names_its_place_its_value_and_what_to_do(path, policy, value,
 def test_all_problems_are_told_at_once_whatever_finds_them(tmp_path):
     text = (
         "tiers: {s: 'openai:a', l: 'openai:b'}\nbudgets: 1\ncache_margin: lots\n"
-        "steps: {x: {cascade: [l, s], verfy: schema}, y: {cascade: m}}\nrules: [{when: {min_tokens: -1}, start: l}]\n"
+        "steps: {x: {cascade: [l, s], verfy: schema}, y: {cascade: m}}\n"
+        "rules: [{when: {min_tokens: -1}, start: l}]\n"
     )
 
     assert set(problems_of(written(tmp_path, text))) == {
-        "budgets", "cache_margin", "steps.x.verfy", "steps.x.cascade[1]", "steps.y.cascade[0]",
+        "budgets",
+        "cache_margin",
+        "steps.x.verfy",
+        "steps.x.cascade[1]",
+        "steps.y.cascade[0]",
         "rules[0].when.min_tokens",
-    }  # fmt: skip
+    }
 
 
 def test_python_and_files_are_refused_with_the_same_words(tmp_path):
@@ -97,7 +159,7 @@ def test_python_values_that_no_file_can_hold_are_refused(odd):
     assert refused({"tiers": TIERS, **odd}).problems
 
 
-SECRET = "sk-proj-abcdefghijklmnop1234"
+SECRET = "sk-proj-abcdefghijklmnop1234"  # noqa: S105 - it only looks like one
 
 
 @pytest.mark.parametrize(
@@ -107,10 +169,26 @@ SECRET = "sk-proj-abcdefghijklmnop1234"
         {"tiers": {"a": f"openai {SECRET}"}},
         {"tiers": {"a": {"models": [{"model": "o:x", "api_key": SECRET}]}}},
         {"tiers": {"a": {"models": [{"model": "o:x", "settings": {"openai_api_key": SECRET}}]}}},
-        {"tiers": {"a": {"models": [{"model": "o:x", "settings": {"default_headers": {"Authorization": SECRET}}}]}}},
+        {
+            "tiers": {
+                "a": {
+                    "models": [{"model": "o:x", "settings": {"default_headers": {"Authorization": SECRET}}}]
+                }
+            }
+        },
         {"tiers": {"a": {"models": [{"model": "o:x", "settings": {"stop": [SECRET]}}]}}},
-        {"tiers": {"a": {"models": [{"model": "o:x", "settings": {"base_url": f"https://u:{SECRET}@host/v1"}}]}}},
-        {"tiers": {"a": {"models": [{"model": "o:x", "settings": {"base_url": f"https://host/v1?token={SECRET}"}}]}}},
+        {
+            "tiers": {
+                "a": {"models": [{"model": "o:x", "settings": {"base_url": f"https://u:{SECRET}@host/v1"}}]}
+            }
+        },
+        {
+            "tiers": {
+                "a": {
+                    "models": [{"model": "o:x", "settings": {"base_url": f"https://host/v1?token={SECRET}"}}]
+                }
+            }
+        },
         {SECRET: 1},
         {"default": {"cascade": SECRET}},
         {"default": {"cascade": "large", "verify": SECRET}},
@@ -126,8 +204,12 @@ def test_a_secret_is_refused_and_never_shown(policy):
     assert error.problems
 
 
-def test_names_that_only_sound_like_secrets_are_settings():
+def test_what_only_sounds_like_a_secret_is_a_setting():
     settings = {"max_tokens": 10, "max_completion_tokens": 10, "prompt_cache_key": "a", "tokenizer": "x"}
+    settings |= {
+        "base_url": "https://host/sketch-of-something-long-2",
+        "stop": ["Basic understanding", "Bearer of"],
+    }
 
     policy = Policy(tiers={"a": {"models": [{"model": "o:x", "settings": settings}]}})
 

@@ -19,12 +19,18 @@ GOOD = [
     {"tiers": {"a": {"models": {"model": "openai:x", "price": {"input": 1, "output": 2}}}}},
     {"tiers": TIERS, "default": {"cascade": "large"}},
     {"tiers": TIERS, "steps": {"x": {"cascade": ["small", "large"], "nodes": "re*", "boundary": "hosted"}}},
-    {"tiers": TIERS, "default": {"cascade": "large", "verify": "schema", "reviewed": "2025-01-01", "why": None}},
+    {
+        "tiers": TIERS,
+        "default": {"cascade": "large", "verify": "schema", "reviewed": "2025-01-01", "why": None},
+    },
     {"tiers": TIERS, "default": {"cascade": "large", "verify": {"confidence": 0.7}}},
     {"tiers": TIERS, "stakes": {"high": {"tier": "large"}, "tools": {"delete_file": "high"}}},
-    {"tiers": TIERS, "rules": [{"when": {"keywords": "refund", "metadata": {"a": [1, "b"], "c": None}}, "start": "large"}]},
+    {
+        "tiers": TIERS,
+        "rules": [{"when": {"keywords": "refund", "metadata": {"a": [1, "b"], "c": None}}, "start": "large"}],
+    },
     {"tiers": TIERS, "intents": {"complaint": "Broken!"}, "classify": {"keywords": {"planning": "plan"}}},
-]  # fmt: skip
+]
 
 BAD = [
     {},
@@ -81,6 +87,8 @@ def test_what_a_policy_dumps_is_accepted_by_schema_and_loader(tmp_path):
 def test_every_key_is_described():
     objects = [policy_schema(), *policy_schema()["$defs"].values()]
 
-    silent = [key for node in objects for key, field in node["properties"].items() if not field.get("description")]
+    silent = [
+        key for node in objects for key, field in node["properties"].items() if not field.get("description")
+    ]
 
     assert silent == []

@@ -21,14 +21,20 @@ def tiers(plan):
     return [rung.tier for rung in plan.rungs]
 
 
-def test_plain_binding_is_the_cascade_with_prices(make_policy, plan):
+def test_plain_binding_is_the_cascade(make_policy, plan):
     made = plan(make_policy("small", "large"), Request(ASKED))
+    assert made.rungs == (Rung("small", (Choice("small"),)), Rung("large", (Choice("large"),)))
+    assert made.reasons == ("work is bound to small, then large",)
+
+
+def test_plan_is_priced_where_the_policy_limits_money(make_policy, plan):
+    policy = make_policy("small", "large", budget={"approve_above_usd": 0.5})
+    made = plan(policy, Request(ASKED))
     usd = [(6 * 0.25 + 500 * 2) / 1e6, (6 * 1.25 + 500 * 10) / 1e6]
     assert made.rungs == (
         Rung("small", (Choice("small", pytest.approx(usd[0])),)),
         Rung("large", (Choice("large", pytest.approx(usd[1])),)),
     )
-    assert made.reasons == ("work is bound to small, then large",)
 
 
 def test_plan_carries_what_the_policy_says_of_repairs_limits_and_ends(make_policy, plan):

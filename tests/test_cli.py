@@ -1,0 +1,115 @@
+"""The command line prints results to standard output; bad input is one message and exit code 2."""
+
+import json
+import subprocess
+import sys
+
+import jsonschema
+import pytest
+
+from langroute.cli import main
+
+GOOD = """\
+tiers: {small: 'openai:nano', large: 'openai:big'}
+steps: {plan: {cascade: [small, large], why: Why not.}}
+"""
+BAD = "tiers: {small: 'openai:nano'}\nsteps: {plan: {cascade: smal, api_key: hunter2}}\n"
+
+
+@pytest.fixture
+def langroute(capsys, tmp_path):
+    """Run a command on a policy file; gives exit code, standard output and standard error."""
+
+    def run(*args, policy=GOOD):
+        path = tmp_path / "policy.yaml"
+        path.write_text(policy)
+        with pytest.raises(SystemExit) as end:
+            main([str(path) if arg == "POLICY" else arg for arg in args])
+        return end.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_check_says_that_a_good_policy_is_good(langroute):
+    code, out, err = langroute("check", "POLICY")
+
+    assert (code, err) == (0, "")
+    assert "policy.yaml can be used: tiers small, large; steps plan." in out
+    assert "warning" not in out
+
+
+def test_check_tells_what_may_surprise_and_still_ends_well(langroute):
+    code, out, err = langroute(
+        "check", "POLICY", policy=GOOD + "default: {cascade: large, verify: not_empty}\n"
+    )
+
+    assert (code, err) == (0, "")
+    assert "warning: default.verify" in out
+
+
+def test_check_of_a_bad_policy_is_a_message_and_exit_code_2(langroute):
+    code, out, err = langroute("check", "POLICY", policy=BAD)
+
+    assert (code, out) == (2, "")
+    assert "policy.yaml cannot be used" in err
+    assert "steps.plan.api_key = ***: unknown key" in err
+    assert "Did you mean `small`?" in err
+    assert "Traceback" not in err
+    assert "hunter2" not in err
+
+
+def test_check_as_json_is_for_machines(langroute):
+    code, out, _ = langroute("check", "POLICY", "--json", "--spec")
+
+    report = json.loads(out)
+    assert code == 0
+    assert (report["errors"], report["warnings"]) == ([], [])
+    assert [row["step"] for row in report["spec"]] == ["plan", "default"]
+
+
+def test_check_of_a_bad_policy_as_json_lists_the_errors(langroute):
+    code, out, _ = langroute("check", "POLICY", "--json", policy=BAD)
+
+    assert code == 2
+    assert [error["path"] for error in json.loads(out)["errors"]] == [
+        "steps.plan.api_key",
+        "steps.plan.cascade[0]",
+    ]
+
+
+def test_the_spec_is_a_table_without_columns_that_say_nothing(langroute):
+    code, out, _ = langroute("check", "POLICY", "--spec")
+
+    assert code == 0
+    assert "small: openai:nano" in out
+    assert "Why not." in out
+    assert "reviewed" not in out
+
+
+def test_the_schema_is_one_that_accepts_the_policy(langroute):
+    code, out, _ = langroute("schema")
+
+    assert code == 0
+    jsonschema.Draft202012Validator(json.loads(out)).validate({"tiers": {"small": "openai:nano"}})
+
+
+@pytest.mark.parametrize(
+    "args", [("check",), ("check", "absent.yaml"), ("check", "."), ("chck",), ("schema", "x")]
+)
+def test_bad_input_is_exit_code_2_and_a_message(langroute, args):
+    code, out, err = langroute(*args)
+
+    assert (code, out) == (2, "")
+    assert err
+    assert "Traceback" not in err
+
+
+def test_the_module_runs_as_a_program(tmp_path):
+    path = tmp_path / "policy.json"
+    path.write_text('{"tiers": {"small": "openai:nano"}}')
+
+    command = [sys.executable, "-m", "langroute.cli", "check", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "tiers small; steps none." in done.stdout
