@@ -64,9 +64,10 @@ def _content(path: Path) -> bytes:
             raise _unreadable("is not a regular file", "Write the policy to a file first.")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise _unreadable(f"cannot be read: {reason}", "Check the name and the permissions.") from None
+    except OSError as error:
+        raise _unreadable(
+            f"cannot be read: {error.strerror}", "Check the name and the permissions."
+        ) from None
     if len(content) > MAX_BYTES:
         raise _unreadable(
             f"larger than {MAX_BYTES:,} bytes", "A policy is a few kilobytes: is it the right file?"

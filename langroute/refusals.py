@@ -55,14 +55,14 @@ def _refusal(item: Mapping[str, Any], written: Any, schema: Mapping[str, Any]) -
     kind, value, context = str(item["type"]), item["input"], item.get("ctx", {})
     loc = _written_loc(item["loc"], written, keeps_last=kind == "missing")
     if kind == "missing":
-        return problem(loc, NOTHING, "the key is missing", _how_to_add(str(loc[-1]), _nodes(schema, loc)))
+        return problem(
+            loc, NOTHING, "the key is missing", _how_to_add(str(item["loc"][-1]), _nodes(schema, loc))
+        )
     if kind == "extra_forbidden":
         known = {key for node in _nodes(schema, loc[:-1]) for key in node.get("properties", ())}
-        return problem(loc, value, "unknown key", closest(str(loc[-1]), sorted(known), "Remove it."))
+        return problem(loc, value, "unknown key", closest(str(item["loc"][-1]), sorted(known), "Remove it."))
     if "remedy" in context:
-        return problem(
-            (*loc, *context.get("at", ())), context.get("value", value), item["msg"], context["remedy"]
-        )
+        return problem(loc, value, item["msg"], context["remedy"])
     message, remedy = _explained(kind, str(item["msg"]), context)
     return problem(loc, value, message, remedy)
 
@@ -167,6 +167,8 @@ def _without(data: Any, loc: Loc) -> Any:
     try:
         inner = data[loc[0]]
     except (LookupError, TypeError):
+        return data
+    if isinstance(data, str):
         return data
     copied: Any = list(data) if isinstance(data, list | tuple) else dict(data)
     if len(loc) > 1:

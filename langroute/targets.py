@@ -32,11 +32,6 @@ class Target:
     config: RunnableConfig | None = None
     """Config that the endpoint's model was given with; the caller's is merged over it."""
 
-    @property
-    def model(self) -> BaseChatModel | None:
-        """The chat model, where the target is one and can stream; None for a schema's chain."""
-        return self.runnable if isinstance(self.runnable, BaseChatModel) else None
-
     async def acall(self, prompt: Any, config: RunnableConfig | None) -> Any:
         """Await the whole reply.
 

@@ -102,9 +102,9 @@ POISON: list[Any] = [
     dt.datetime(2025, 1, 1, 1, 1, tzinfo=dt.UTC),
 ]  # fmt: skip
 JUNK = [
-    b"\x00", b"\xff", b"\xef\xbb\xbf", b"- ", b"[" * 400, b"{" * 400, b"&a ", b"*a", b"<<: ", b"? ", b"---\n", b"#",
-    b"!!python/name:os.x ", b"%YAML 9\n", b"'", b'"', b"\t", b"9" * 5_000, b"a." * 400, b"\\u0000", b": ", b"\n",
-    b"[[x]]\n", b"\r", b"\xe2\x80\xa8", b"1e999", b"|\n", b"=", b",",
+    b"\x00", b"\xff", b"\xef\xbb\xbf", b"- ", b"[" * 400, b"{" * 400, b"&a ", b"*a", b"<<: ", b"? ", b"---\n",
+    b"!!python/name:os.x ", b"%YAML 9\n", b"'", b'"', b"\t", b"9" * 5_000, b"a." * 400, b"\\u0000", b": ",
+    b"\n", b"#", b"[[x]]\n", b"\r", b"\xe2\x80\xa8", b"1e999", b"|\n", b"=", b",",
 ]  # fmt: skip
 
 

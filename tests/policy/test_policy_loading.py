@@ -144,6 +144,12 @@ def test_of_very_many_faults_the_first_hundred_are_told(tmp_path):
     assert "more than 100 problems were found" in str(error)
 
 
+def test_what_the_system_will_not_open_is_refused(tmp_path):
+    path = tmp_path / ("x" * 300 + ".yaml")
+
+    assert "File name too long" in str(refused(path))
+
+
 def test_a_directory_a_missing_file_and_a_device_are_refused(tmp_path):
     (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "null.yaml").symlink_to("/dev/zero")
