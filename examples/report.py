@@ -7,8 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from langroute import Policy
-from langroute.cascade import Attempt, Decision
+from langroute.cascade import Attempt
 from langroute.cost import total_usd
+from langroute.decision import Decision
 from langroute.endpoints import Endpoint, Endpoints
 
 _COLUMNS = ("step", "tier", "model", "why", "attempts", "verdicts", "latency", "cost")

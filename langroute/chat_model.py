@@ -8,7 +8,6 @@ import asyncio
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
@@ -16,23 +15,22 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.language_models.chat_model_stream import AsyncChatModelStream, ChatModelStream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult, LLMResult
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import merge_configs
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 from typing_extensions import override
 
 from langroute import drive
+from langroute.events import aevent_stream, event_stream
 from langroute.policy import Policy
 from langroute.request import Document, Request, as_documents
 from langroute.router import Router
 from langroute.steps import metadata_of
-from langroute.streams import CHUNKS, EVENTS
-from langroute.structured import RoutedStructure
-from langroute.targets import BoundSchema, BoundTools
+from langroute.streams import CHUNKS
+from langroute.structured import RoutedBinding, RoutedStructure
+from langroute.targets import BoundSchema, BoundTools, openai_tool
 
 __all__ = ["RoutedChatModel"]
 
@@ -48,7 +46,7 @@ class RoutedChatModel(BaseChatModel):
     """A chat model that routes each call by a policy; everything LangChain does with a chat model works.
 
     Each reply says in `response_metadata["langroute"]` which step, tier and model answered and why:
-    see `langroute.cascade.Decision.as_dict`.
+    see `langroute.decision.Decision.as_dict`.
 
     Args:
         policy: A `Policy`, a path to a YAML, TOML or JSON file, or a mapping.
@@ -81,17 +79,24 @@ class RoutedChatModel(BaseChatModel):
                 f"RoutedChatModel ignores {', '.join(unknown)}: settings belong to the models in the policy",
                 stacklevel=2,
             )
-        super().__init__(policy=Policy.load(policy), **kwargs)
+        kwargs["policy"] = Policy.load(policy)
+        super().__init__(**kwargs)
 
     def model_post_init(self, context: Any, /) -> None:
         """Bind the policy to its endpoints and build their clients."""
         super().model_post_init(context)
         self.router.connect()
 
-    @cached_property
+    @property
     def router(self) -> Router:
-        """The router that this model and its copies share."""
-        return Router(self.policy, embeddings=self.embeddings, embeddings_boundary=self.embeddings_boundary)
+        """The router that this model and its copies share; a copy with another policy gets its own."""
+        bound: Router | None = self.__dict__.get("_bound")
+        if bound is None or bound.policy is not self.policy:
+            bound = Router(
+                self.policy, embeddings=self.embeddings, embeddings_boundary=self.embeddings_boundary
+            )
+            self.__dict__["_bound"] = bound
+        return bound
 
     def for_step(self, step: str, *, documents: Sequence[Any] | None = None) -> Self:
         """Return a copy whose calls are the named step; the copy shares everything else.
@@ -154,7 +159,7 @@ class RoutedChatModel(BaseChatModel):
                 yield chunk
 
     @override
-    def stream_events(  # type: ignore[override]  # the base's overloads differ per version; this is their union
+    def stream_events(
         self,
         input: LanguageModelInput,
         config: RunnableConfig | None = None,
@@ -164,24 +169,10 @@ class RoutedChatModel(BaseChatModel):
     ) -> Any:
         if version != "v3":
             return super().stream_events(input, config, version=version, **kwargs)
-        events = drive.stream(self.prepare(input, config, **kwargs), EVENTS)
-        shown = ChatModelStream()
-
-        def pump() -> bool:
-            try:
-                shown.dispatch(next(events))
-            except StopIteration:
-                return False
-            except BaseException as error:
-                shown.fail(error)
-                return False
-            return True
-
-        shown.bind_pump(pump)
-        return shown
+        return event_stream(self.prepare(input, config, **kwargs))
 
     @override
-    def astream_events(  # type: ignore[override]  # as stream_events
+    def astream_events(
         self,
         input: LanguageModelInput,
         config: RunnableConfig | None = None,
@@ -191,27 +182,7 @@ class RoutedChatModel(BaseChatModel):
     ) -> Any:
         if version != "v3":
             return super().astream_events(input, config, version=version, **kwargs)
-        return self._astream_v3(self.prepare(input, config, **kwargs))
-
-    async def _astream_v3(self, cascade: drive.Cascade) -> AsyncChatModelStream:
-        shown = AsyncChatModelStream()
-
-        async def produce() -> None:
-            try:
-                async with aclosing(drive.astream(cascade, EVENTS)) as events:
-                    async for event in events:
-                        shown.dispatch(event)
-            except BaseException as error:
-                shown.fail(error)
-                if isinstance(error, asyncio.CancelledError):
-                    raise
-
-        async def start() -> None:
-            if shown._producer_task is None:  # noqa: SLF001 - `aclose` of the host's stream looks for it here
-                shown._producer_task = asyncio.get_running_loop().create_task(produce())  # noqa: SLF001
-
-        shown.set_start(start)
-        return shown
+        return aevent_stream(self.prepare(input, config, **kwargs))
 
     @override
     def generate(
@@ -333,8 +304,8 @@ class RoutedChatModel(BaseChatModel):
         if tool_choice is not None:
             kwargs["tool_choice"] = tool_choice
         binding = BoundTools(tuple(tools), kwargs)
-        shown = {"tools": [_openai_tool(tool) for tool in tools], **kwargs}
-        given = {name: shown[name] for name in ("tools", "tool_choice") if name in shown}
+        shown = {"tools": [openai_tool(tool) for tool in tools], **kwargs}
+        given: dict[str, Any] = {name: shown[name] for name in ("tools", "tool_choice") if name in shown}
         return RoutedBinding(bound=self, kwargs={**given, "langroute_binding": binding}, config={})
 
     @override
@@ -367,7 +338,7 @@ class RoutedChatModel(BaseChatModel):
     @override
     def _resolve_model_profile(self) -> ModelProfile | None:
         """Return what every endpoint can do: a capability that one lacks is none."""
-        return _intersection([endpoint.model.profile for endpoint in self.router.endpoints.by_name.values()])
+        return self.router.endpoints.shared_profile()
 
     @override
     def get_token_ids(self, text: str) -> list[int]:
@@ -391,15 +362,6 @@ class RoutedChatModel(BaseChatModel):
         return model.model_copy(update=overrides) if overrides else model
 
 
-class RoutedBinding(RunnableBinding[LanguageModelInput, AIMessage]):
-    """A routed model with tools bound, that keeps them through `for_step`."""
-
-    def for_step(self, step: str, *, documents: Sequence[Any] | None = None) -> Self:
-        """Return a copy whose calls are the named step: see `RoutedChatModel.for_step`."""
-        model = cast("RoutedChatModel", self.bound).for_step(step, documents=documents)
-        return self.model_copy(update={"bound": model})
-
-
 def _messages(model: BaseChatModel, given: LanguageModelInput) -> tuple[BaseMessage, ...]:
     """Return the conversation; the host's conversion only where there is something to convert."""
     if isinstance(given, str):
@@ -418,28 +380,3 @@ def _configs(
     if run_id is None:
         return [shared] * count
     return [{**shared, "run_id": run_id} if number == 0 else shared for number in range(count)]
-
-
-def _openai_tool(tool: Any) -> dict[str, Any]:
-    """Return a tool as OpenAI writes it, a provider's built-in tool as it is."""
-    try:
-        return convert_to_openai_tool(tool)
-    except (ValueError, TypeError):
-        if isinstance(tool, Mapping):
-            return dict(tool)
-        raise
-
-
-def _intersection(profiles: Sequence[Mapping[str, Any] | None]) -> ModelProfile | None:
-    if not profiles or not all(profiles):
-        return None
-    known = [profile for profile in profiles if profile]
-    shared = set.intersection(*(set(profile) for profile in known))
-    merged: dict[str, Any] = {}
-    for key in sorted(shared):
-        values = [profile[key] for profile in known]
-        if all(isinstance(value, bool) for value in values):
-            merged[key] = all(values)
-        elif all(isinstance(value, int) for value in values):
-            merged[key] = min(values)
-    return cast("ModelProfile", merged)

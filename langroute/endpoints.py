@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from functools import cached_property
 from itertools import count
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
-from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models import BaseChatModel, ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableBinding, RunnableConfig
 from langchain_core.runnables.config import merge_configs
@@ -239,6 +239,24 @@ class Endpoints:
     def allowed(self, tier: str, boundary: Collection[str] | None) -> tuple[Endpoint, ...]:
         """Return the endpoints of a tier that run inside one of the boundaries; None allows all."""
         return tuple(e for e in self._tiers[tier] if boundary is None or e.boundary in boundary)
+
+    def shared_profile(self) -> ModelProfile | None:
+        """Return what every endpoint can do, in LangChain's words: a capability that one lacks is none.
+
+        Flags are joined by "and", limits by the smallest; None where one model's profile is unknown.
+        """
+        profiles = [endpoint.model.profile for endpoint in self.by_name.values()]
+        if not all(profiles):
+            return None
+        known: list[dict[str, Any]] = [dict(profile) for profile in profiles if profile]
+        shared: dict[str, Any] = {}
+        for key in sorted(set.intersection(*(set(profile) for profile in known))):
+            values = [profile[key] for profile in known]
+            if all(isinstance(value, bool) for value in values):
+                shared[key] = all(values)
+            elif all(isinstance(value, int) for value in values):
+                shared[key] = min(values)
+        return cast("ModelProfile", shared)
 
     def connect(self) -> None:
         """Build every client now, so that what is missing is known before the first call.

@@ -34,7 +34,7 @@ class LangrouteError(Exception):
     """Base of every error that langroute raises of its own."""
 
     decision: Any = None
-    """The `langroute.cascade.Decision` that ended with the error: what was planned and tried."""
+    """The `langroute.decision.Decision` that ended with the error: what was planned and tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class RejectedReply(LangrouteError):
 class AllAttemptsFailed(LangrouteError, ExceptionGroup[Exception]):
     """Every attempt of a step failed or was rejected; the group holds one exception an attempt, in order."""
 
-    def derive(self, excs: Sequence[Exception], /) -> Self:
+    def derive(self, excs: Sequence[Exception], /) -> Self:  # type: ignore[override]  # holds Exceptions only
         """Return a group of the same class, so that `except*` keeps the type."""
         derived = type(self)(self.message, excs)
         derived.decision = self.decision

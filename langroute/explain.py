@@ -6,7 +6,8 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
-from langroute.cascade import Plan, StepAnswer
+from langroute.cascade import Plan
+from langroute.decision import StepAnswer
 from langroute.effects import Flow
 from langroute.policy import Policy
 from langroute.request import Request

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from langroute.cascade import Decision
+from langroute.decision import Decision
 
 __all__ = ["BROKEN", "OBSERVERS", "Tally", "notify"]
 

@@ -139,7 +139,8 @@ def _how_to_add(key: str, nodes: list[Mapping[str, Any]]) -> str:
 def sound_part(written: Mapping[str, Any], error: ValidationError) -> Any:
     """Return what was written without what was refused, so that the rest can be checked in the same go.
 
-    Only what nothing else refers to is taken out; where more was refused, the rest is refused again.
+    Only what nothing else refers to is taken out; where more was refused, or what was refused cannot be
+    left out, the rest is refused again.
     """
     sound: Any = written
     for cut in dict.fromkeys(_cut(item["loc"]) for item in error.errors(include_url=False)):
@@ -151,11 +152,11 @@ def sound_part(written: Mapping[str, Any], error: ValidationError) -> Any:
 def _cut(loc: Loc) -> Loc:
     """Return the smallest part around `loc` that can be left out; empty where others may refer to it."""
     match loc:
-        case ("steps", _, str(key), *_) if key != "cascade":
+        case ("steps", _, str(), *_):
             return loc[:3]
-        case ("default", str(key), *_) if key != "cascade":
+        case ("default", str(), *_):
             return loc[:2]
-        case ("tiers", _, "models", int(), str(key), *_) if key != "model":
+        case ("tiers", _, "models", int(), str(), *_):
             return loc[:5]
         case ("steps" | "default" | "tiers" | "stakes" | "intents", *_):
             return ()

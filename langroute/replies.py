@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from langchain_core.messages import AIMessage
 
-from langroute.cascade import Decision
+from langroute.decision import Decision
 
 __all__ = ["Reply", "finished", "read_reply"]
 
@@ -35,8 +35,10 @@ def finished(reply: Reply, decision: Decision) -> Reply:
     """
     message = reply.message
     metadata = {**message.response_metadata, "langroute": decision.as_dict()}
+    fresh: dict[str, Any] = {"response_metadata": metadata}
     if decision.attempts[cast("int", decision.chosen)].cost_basis == "cached":
-        fresh = {"id": f"lc_run--{uuid4()}", "response_metadata": metadata}
+        fresh["id"] = f"lc_run--{uuid4()}"
+    if len(fresh) > 1 or "langroute" in message.response_metadata:  # an object that was given out before
         return replace(reply, message=message.model_copy(update=fresh))
     message.response_metadata = metadata  # in place, as the host does: a copy costs 3 us
     return reply

@@ -85,7 +85,6 @@ class Request:
     """The schema of `with_structured_output`: pydantic class, TypedDict or JSON Schema; None without."""
     given_documents: tuple[Document, ...] | None = None
     """Documents that the caller passed (see `as_documents`); None where the prompt is searched for them."""
-    stop: tuple[str, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
     """What else goes to the model's call, unread."""
     binding: Any = None

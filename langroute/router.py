@@ -6,7 +6,8 @@ from typing import Any
 
 from langchain_core.embeddings import Embeddings
 
-from langroute.cascade import Plan, StepAnswer
+from langroute.cascade import Plan
+from langroute.decision import StepAnswer
 from langroute.effects import Flow, run
 from langroute.endpoints import Endpoints
 from langroute.policy import Policy, StepPolicy

@@ -7,9 +7,9 @@ through a gate: a rejected draft is dropped there and nobody sees it.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.callbacks import (
     AsyncCallbackManager,
@@ -131,7 +131,7 @@ class Recording:
 
 def unheard(config: RunnableConfig) -> RunnableConfig:
     """Return the config without graph stream handlers: what a judge says is nobody's answer."""
-    return _with_handlers(config, lambda handlers: [h for h in handlers if not _streams_messages(type(h))])
+    return _with_handlers(config, lambda handlers: [h for h in handlers if not _streams_messages(h)])
 
 
 def record(
@@ -143,7 +143,7 @@ def record(
     found = {
         id(handler): Recording(handler, Gate(commit, _payload_content, _payload_is_last, passes))
         for handler in _handlers(config)
-        if _streams_messages(type(handler))
+        if _streams_messages(handler)
     }
     if not found:
         return config, ()
@@ -172,12 +172,16 @@ def _with_handlers(
     return {**config, "callbacks": manager}
 
 
+def _streams_messages(handler: BaseCallbackHandler) -> bool:
+    return _is_stream_handler(cast("Hashable", type(handler)))
+
+
 @lru_cache(maxsize=256)
-def _streams_messages(handler: type) -> bool:
-    """Whether a handler is LangGraph's `StreamMessagesHandler`, told by name: no import of langgraph."""
+def _is_stream_handler(kind: Hashable) -> bool:
+    """Whether a class is LangGraph's `StreamMessagesHandler`, told by name: no import of langgraph."""
     return any(
         base.__name__ == "StreamMessagesHandler" and base.__module__.startswith("langgraph.")
-        for base in handler.__mro__
+        for base in cast("type", kind).__mro__
     )
 
 

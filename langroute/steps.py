@@ -12,7 +12,7 @@ from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
-from langroute.cascade import StepAnswer
+from langroute.decision import StepAnswer
 from langroute.effects import Flow
 from langroute.policy import Policy
 from langroute.request import EMPTY, Request

@@ -4,6 +4,7 @@ A stream comes in two shapes, message chunks and protocol events (LangChain's v3
 `EVENTS` know how to open, read and end each, so that the drivers do not.
 """
 
+import json
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing
 from typing import Any, Literal, Protocol, cast
@@ -74,10 +75,13 @@ class _Chunks:
         if not items:
             return AIMessage("")
         if not isinstance(items[0], AIMessageChunk):
-            return cast(
-                "AIMessage", items[0]
-            )  # a model that cannot stream gives its whole message as one item
-        return cast("AIMessage", message_chunk_to_message(add_ai_message_chunks(items[0], *items[1:])))
+            return cast("AIMessage", items[0])  # a model that cannot stream gives its whole message at once
+        whole = add_ai_message_chunks(items[0], *items[1:])
+        for call in whole.tool_call_chunks:
+            if not _is_whole(call["args"]):
+                # The host mends cut arguments into valid ones; the tool would run with half a value.
+                raise ConnectionResetError(f"the arguments of tool call {call['name']} were cut")
+        return cast("AIMessage", message_chunk_to_message(whole))
 
     def content(self, item: Any) -> str | None:
         if text := message_text(item):
@@ -95,6 +99,14 @@ class _Chunks:
             return (*held, last)
         metadata = {**held[-1].response_metadata, **record}
         return (*held[:-1], held[-1].model_copy(update={"response_metadata": metadata}))
+
+
+def _is_whole(arguments: str | None) -> bool:
+    try:
+        json.loads(arguments or "{}")
+    except ValueError:
+        return False
+    return True
 
 
 class _Events:

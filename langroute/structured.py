@@ -1,10 +1,11 @@
-"""`with_structured_output` of a routed model: a reply that gives no object is rejected inside the cascade."""
+"""What a routed model's `bind_tools` and `with_structured_output` return; both keep theirs in `for_step`."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.runnables import RunnableConfig, RunnableSerializable
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableBinding, RunnableConfig, RunnableSerializable
 from pydantic import ConfigDict
 from typing_extensions import override
 
@@ -12,7 +13,16 @@ from langroute import drive
 from langroute.replies import Reply
 from langroute.targets import BoundSchema
 
-__all__ = ["RoutedStructure"]
+__all__ = ["RoutedBinding", "RoutedStructure"]
+
+
+class RoutedBinding(RunnableBinding[LanguageModelInput, AIMessage]):
+    """A routed model with tools bound, that keeps them through `for_step`."""
+
+    def for_step(self, step: str, *, documents: Sequence[Any] | None = None) -> Self:
+        """Return a copy whose calls are the named step: see `RoutedChatModel.for_step`."""
+        model = cast("Any", self.bound).for_step(step, documents=documents)
+        return self.model_copy(update={"bound": model})
 
 
 class RoutedStructure(RunnableSerializable[LanguageModelInput, Any]):

@@ -6,7 +6,7 @@ called, because providers differ in how they take them; every binding is made on
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import (
@@ -16,11 +16,12 @@ from langchain_core.runnables import (
     RunnableParallel,
     RunnableSequence,
 )
+from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from langroute.endpoints import Endpoint
 from langroute.request import EMPTY, Request
 
-__all__ = ["BoundSchema", "BoundTools", "Target", "target"]
+__all__ = ["BoundSchema", "BoundTools", "Target", "openai_tool", "target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ class BoundSchema:
 
 def target(endpoint: Endpoint, request: Request) -> Target:
     """Return what to call on `endpoint` for `request`."""
-    model, key = endpoint.model, endpoint
+    model: BaseChatModel = endpoint.model
+    key: Any = endpoint
     if request.overrides:
         model = model.model_copy(update=dict(request.overrides))
         key = (endpoint, *sorted(request.overrides.items()))
@@ -99,5 +101,16 @@ def target(endpoint: Endpoint, request: Request) -> Target:
 def _with_kwargs(chain: Runnable[Any, Any], kwargs: Mapping[str, Any]) -> Runnable[Any, Any]:
     """Give an endpoint's bound arguments to the model inside a structured chain, which would lose them."""
     if kwargs and isinstance(chain, RunnableSequence) and isinstance(chain.first, RunnableParallel):
-        chain.first.steps__["raw"] = chain.first.steps__["raw"].bind(**kwargs)
+        steps = cast("dict[str, Runnable[Any, Any]]", chain.first.steps__)
+        steps["raw"] = steps["raw"].bind(**kwargs)
     return chain
+
+
+def openai_tool(tool: Any) -> dict[str, Any]:
+    """Return a tool as OpenAI writes it, a provider's built-in tool as it is."""
+    try:
+        return convert_to_openai_tool(tool)
+    except (ValueError, TypeError):
+        if isinstance(tool, Mapping):
+            return dict(tool)
+        raise

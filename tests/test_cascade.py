@@ -17,16 +17,15 @@ from langroute.cascade import (
     Attempt,
     Call,
     Choice,
-    Decision,
     Failure,
     Plan,
     Rung,
-    StepAnswer,
     Stop,
     Verdict,
     next_move,
 )
 from langroute.cost import Spend, Usage
+from langroute.decision import Decision, StepAnswer
 
 PLAN = Plan(
     "synthesis",

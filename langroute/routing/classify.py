@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, Field, create_model
 
 from langroute.asking import UnreadableOpinion, ask
-from langroute.cascade import StepAnswer
 from langroute.cost import Spend
+from langroute.decision import StepAnswer
 from langroute.effects import Flow
 from langroute.policy import Policy
 from langroute.request import Request

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from langroute.cascade import Choice, Plan, Rung, StepAnswer
+from langroute.cascade import Choice, Plan, Rung
+from langroute.decision import StepAnswer
 from langroute.effects import Flow
 from langroute.errors import NoEndpointAvailable
 from langroute.policy import Policy, StepPolicy

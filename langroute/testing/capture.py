@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from langroute.cascade import Decision
+from langroute.decision import Decision
 from langroute.observe import OBSERVERS
 
 __all__ = ["capture_decisions"]

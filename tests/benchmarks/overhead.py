@@ -38,9 +38,7 @@ class Bare(BaseChatModel):
         return "bare"
 
     def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
-        message = AIMessage(
-            "good", usage_metadata={"input_tokens": 5, "output_tokens": 1, "total_tokens": 6}
-        )
+        message = AIMessage("good", usage_metadata={"input_tokens": 5, "output_tokens": 1, "total_tokens": 6})
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     async def _agenerate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
@@ -127,7 +125,10 @@ def deciding_ms(characters: int) -> float:
     """Return the median milliseconds of finding the step of a prompt and planning it, everything switched on."""
     router = RoutedChatModel(
         {
-            "tiers": {"small": {"models": [Bare()]}, "large": {"models": [{"model": Bare(), "name": "large"}]}},
+            "tiers": {
+                "small": {"models": [Bare()]},
+                "large": {"models": [{"model": Bare(), "name": "large"}]},
+            },
             "steps": {
                 "answer": {"cascade": ["small", "large"], "route": {"difficulty": {"threshold": 0.9}}},
                 "synthesis": {"cascade": ["small", "large"]},

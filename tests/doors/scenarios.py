@@ -60,10 +60,14 @@ class Scenario:
 
     def build(self) -> tuple[dict[str, Any], dict[str, ScriptedChatModel]]:
         """Return a fresh policy and its scripted models by endpoint."""
-        models = {name: ScriptedChatModel(name=name, replies=list(replies)) for name, replies in self.script.items()}
+        models = {
+            name: ScriptedChatModel(name=name, replies=list(replies)) for name, replies in self.script.items()
+        }
         tiers: dict[str, Any] = {}
         for name, model in models.items():
-            price = {"input": 10.0, "output": 40.0} if name.startswith("large") else {"input": 1.0, "output": 4.0}
+            price = (
+                {"input": 10.0, "output": 40.0} if name.startswith("large") else {"input": 1.0, "output": 4.0}
+            )
             spec = {"model": model, "name": name, "price": price, **self.models.get(name, {})}
             tiers.setdefault(name.partition("-")[0], {"models": []})["models"].append(spec)
         return {"tiers": tiers, "steps": {"answer": self.step}, **self.policy}, models
@@ -120,14 +124,22 @@ SCENARIOS = [
         {"small-a": [down()], "small-b": [BAD], "large-a": [GOOD]},
         {"cascade": ["small", "large"], "verify": ["no_refusal"]},
         GOOD,
-        [("small-a", "start", "failed"), ("small-b", "fallback", "rejected"), ("large-a", "escalation", "accepted")],
+        [
+            ("small-a", "start", "failed"),
+            ("small-b", "fallback", "rejected"),
+            ("large-a", "escalation", "accepted"),
+        ],
     ),
     Scenario(
         "an escalation may still fall back",
         {"small-a": [BAD], "large-a": [down()], "large-b": [GOOD]},
         {"cascade": ["small", "large"], "verify": ["no_refusal"]},
         GOOD,
-        [("small-a", "start", "rejected"), ("large-a", "escalation", "failed"), ("large-b", "fallback", "accepted")],
+        [
+            ("small-a", "start", "rejected"),
+            ("large-a", "escalation", "failed"),
+            ("large-b", "fallback", "accepted"),
+        ],
     ),
     Scenario(
         "when all fail, all errors are raised in one",
@@ -223,7 +235,12 @@ SCENARIOS = [
         {"cascade": ["small"], "nodes": ["answering"]},
         GOOD,
         [("small-a", "start", "accepted")],
-        policy={"steps": {"answer": {"cascade": ["small"], "nodes": ["answering"]}, "synthesis": {"cascade": ["large"]}}},
+        policy={
+            "steps": {
+                "answer": {"cascade": ["small"], "nodes": ["answering"]},
+                "synthesis": {"cascade": ["large"]},
+            }
+        },
         messages=lambda: [HumanMessage('<document id="a">The cable was laid in 1866.</document> When?')],
         said=None,
         metadata={"langgraph_node": "answering"},

@@ -6,7 +6,7 @@ import pytest
 from scenarios import SCENARIOS, Scenario
 
 from langroute import RoutedChatModel
-from langroute.cascade import Decision
+from langroute.decision import Decision
 from langroute.testing import capture_decisions
 
 MODES = ["invoke", "ainvoke", "stream", "astream", "batch"]
@@ -59,7 +59,9 @@ async def outcome(scenario: Scenario, mode: str) -> tuple[Any, Decision]:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-async def test_scenario_gives_the_same_answer_and_attempts_in_every_mode(scenario: Scenario, mode: str) -> None:
+async def test_scenario_gives_the_same_answer_and_attempts_in_every_mode(
+    scenario: Scenario, mode: str
+) -> None:
     answer, decision = await outcome(scenario, mode)
     assert answer == scenario.answer
     assert [(a.endpoint, a.why, a.outcome) for a in decision.attempts] == list(scenario.attempts)

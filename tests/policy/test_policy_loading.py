@@ -51,8 +51,9 @@ def test_yaml_words_dates_and_numbers_are_read_as_yaml_1_2_reads_them(tmp_path):
     assert settings == words | {"c": 777, "d": 1000.0, "e": None, "f": 5, "h": 0.5}
 
 
-def test_a_byte_order_mark_is_read_over(tmp_path):
-    assert Policy.load(written(tmp_path, b"\xef\xbb\xbf" + YAML.encode())).digest
+@pytest.mark.parametrize(("name", "text"), [("p.yaml", YAML), ("p.toml", TOML), ("p.json", JSON)])
+def test_a_byte_order_mark_is_read_over(tmp_path, name, text):
+    assert Policy.load(written(tmp_path, b"\xef\xbb\xbf" + text.encode(), name)).digest
 
 
 def test_anchors_and_aliases_may_save_writing(tmp_path):

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from langroute.cascade import Plan, StepAnswer
+from langroute.cascade import Plan
+from langroute.decision import StepAnswer
 from langroute.effects import run
 from langroute.endpoints import Endpoints
 from langroute.policy import Policy

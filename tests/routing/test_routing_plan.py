@@ -3,7 +3,8 @@
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
-from langroute.cascade import Choice, Rung, StepAnswer
+from langroute.cascade import Choice, Rung
+from langroute.decision import StepAnswer
 from langroute.errors import NoEndpointAvailable
 from langroute.request import Request
 

@@ -5,7 +5,8 @@ import logging
 
 from langchain_core.runnables.config import ContextThreadPoolExecutor
 
-from langroute.cascade import Choice, Decision, Plan, Rung, StepAnswer
+from langroute.cascade import Choice, Plan, Rung
+from langroute.decision import Decision, StepAnswer
 from langroute.observe import BROKEN, OBSERVERS, notify
 from langroute.testing import capture_decisions
 

@@ -1,0 +1,282 @@
+"""The cascade as one flow: ask `next_move` what to do, make the call, have the reply judged, ask again.
+
+A flow never waits itself. It yields effects, which the drivers of `langroute.drive` perform, so that
+sync and async, whole and streamed, are one decision.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import merge_configs
+
+from langroute.calls import ModelCall
+from langroute.cascade import Accept, Ask, Attempt, Call, Outcome, Plan, Stop, Verdict, next_move
+from langroute.decision import Decision, StepAnswer
+from langroute.effects import Flow
+from langroute.errors import (
+    AllAttemptsFailed,
+    ApprovalRequired,
+    LangrouteError,
+    NoEndpointAvailable,
+    PartialStream,
+    RejectedReply,
+)
+from langroute.failures import charged, classify
+from langroute.judging import Judge, repair_messages
+from langroute.observe import notify
+from langroute.replies import Reply, finished, read_reply
+from langroute.request import Request
+from langroute.runs import Group, attempt_config, record, start_group
+from langroute.targets import target
+from langroute.verifiers.finish import finish_words
+
+if TYPE_CHECKING:
+    from langroute.router import Router
+
+__all__ = ["Cascade", "Routed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """The end of a cascade: the reply to return, how it came about, and the call that gave it."""
+
+    reply: Reply
+    decision: Decision
+    call: ModelCall
+
+
+class Cascade:
+    """One request on its way through its plan; it lives as long as the call."""
+
+    def __init__(self, router: "Router", request: Request, config: RunnableConfig) -> None:
+        self._router = router
+        self._request = request
+        self._config = config
+        self._call_id = f"{random.getrandbits(128):032x}"  # an id, not a secret; uuid4 costs 3 us
+        self._group: Group | None = None
+        self._attempts: list[Attempt] = []
+        self._calls: list[ModelCall] = []
+        self._replies: list[Reply | None] = []
+        self._errors: list[Exception] = []
+
+    def flow(self) -> Flow[Routed]:
+        """Find the step, plan it, and follow `next_move` to the end.
+
+        Raises:
+            NoEndpointAvailable: Nothing of the step's plan may be called for this request.
+            ApprovalRequired: The policy wants a person's word before the next call.
+            AllAttemptsFailed: Every attempt failed or was rejected.
+            PartialStream: A provider died after part of its reply had been shown.
+            Exception: The provider's own error, where the request itself is at fault.
+        """
+        answer = yield from self._router.finder.find(self._request)
+        try:
+            plan = yield from self._router.planner.plan(self._request, answer)
+        except NoEndpointAvailable as error:
+            self._report(error, answer, Plan(answer.step, (), reasons=(str(error),)))
+            raise
+        if plan.may_repeat:
+            self._group = yield start_group(self._config, self._request.messages)
+        try:
+            routed = yield from self._follow(answer, plan)
+        except BaseException as error:
+            self._report(error, answer, plan)
+            if self._group is not None:
+                yield self._group.fail(error)
+            raise
+        notify(routed.decision)
+        if self._group is not None:
+            yield self._group.end(routed.reply.message)
+        return routed
+
+    def _follow(self, answer: StepAnswer, plan: Plan) -> Flow[Routed]:
+        """Do what `next_move` says until it accepts or stops."""
+        judge = Judge(self._router, self._request, plan)
+        while True:
+            match next_move(plan, self._attempts):
+                case Call() as move:
+                    yield from self._attempt(judge, plan, move)
+                case Accept(attempt=index, best=best):
+                    return self._accepted(self._decision(answer, plan, "best" if best else "accepted", index))
+                case Ask() as ask:
+                    raise ApprovalRequired(_question(plan, ask), ask)
+                case Stop(reason="stopped"):
+                    raise self._errors[-1]
+                case Stop(reason=reason):
+                    raise self._obituary(plan, reason)
+
+    def _attempt(self, judge: Judge, plan: Plan, move: Call) -> Flow[None]:
+        """Make one call, have its reply judged, and append the attempt that it became."""
+        call = self._open(judge, plan, move)
+        self._calls.append(call)
+        clock = self._router.clock
+        call.started_s = clock()
+        try:
+            reply = _came(read_reply((yield call)))
+        except BaseException as error:
+            self._not_answered(move, call, error, clock() - call.started_s)
+            return
+        answered_s = clock()
+        try:
+            verdicts = yield from judge.verdicts(move, reply, call.config)
+        except BaseException:
+            self._append(self._answered(move, call, reply, "cancelled", (), answered_s, clock()), reply)
+            raise
+        if call.commit == "prefix" and call.shown:
+            verdicts = tuple(_too_late(verdict) for verdict in verdicts)
+        accepted = all(verdict.accepted for verdict in verdicts)
+        outcome: Outcome = "accepted" if accepted else "rejected"
+        attempt = self._answered(move, call, reply, outcome, verdicts, answered_s, clock())
+        self._append(attempt, reply)
+        if not accepted:
+            call.close()
+            self._errors.append(RejectedReply(f"{move.endpoint}: {'; '.join(attempt.findings)}"))
+
+    def _open(self, judge: Judge, plan: Plan, move: Call) -> ModelCall:
+        """Return the effect that makes the call, with its run, its stamp and its gates."""
+        endpoint = self._router.endpoints.by_name[move.endpoint]
+        number = len(self._attempts)
+        metadata = {
+            **self._request.metadata,
+            "langroute_step": plan.step,
+            "langroute_tier": move.tier,
+            "langroute_endpoint": move.endpoint,
+            "langroute_attempt": number,
+            "langroute_call_id": self._call_id,
+        }
+        chosen = target(endpoint, self._request)
+        config = attempt_config(self._config, self._group, number, metadata)
+        if chosen.config:
+            config = merge_configs(chosen.config, config)
+        commit = judge.commit_point(self._attempts)
+        config, recordings = record(config, commit, judge.passes_prefix)
+        messages: Sequence[BaseMessage] = self._request.messages
+        if move.why == "repair" and (rejected := self._replies[-1]) is not None:
+            messages = repair_messages(self._request, rejected, self._attempts[-1])
+        return ModelCall(
+            chosen, messages, config, commit, judge.passes_prefix, self._router.clock, recordings
+        )
+
+    def _answered(
+        self,
+        move: Call,
+        call: ModelCall,
+        reply: Reply,
+        outcome: Outcome,
+        verdicts: tuple[Verdict, ...],
+        answered_s: float,
+        judged_s: float,
+    ) -> Attempt:
+        """Return the attempt that a reply made, with what the provider says it used."""
+        endpoint = self._router.endpoints.by_name[move.endpoint]
+        usage, cost_usd, basis = endpoint.cost_of(reply.message)
+        if "model" in self._request.kwargs:  # the caller swapped the model that the price belongs to
+            cost_usd, basis = None, "unknown"
+        return Attempt(
+            move.tier,
+            move.endpoint,
+            move.why,
+            outcome,
+            verdicts,
+            None,
+            reply.message.response_metadata.get("model_name") or endpoint.model_name,
+            usage,
+            cost_usd,
+            basis,
+            answered_s - call.started_s,
+            judged_s - answered_s,
+            call.first_token_s,
+        )
+
+    def _append(self, attempt: Attempt, reply: Reply | None) -> None:
+        self._attempts.append(attempt)
+        self._replies.append(reply)
+
+    def _not_answered(self, move: Call, call: ModelCall, error: BaseException, latency_s: float) -> None:
+        """Append a failed attempt, or a cancelled one and raise.
+
+        Once something was shown there is no going on: the caller gets the text so far.
+        """
+        call.close()
+        failure = classify(error) if isinstance(error, Exception) else None
+        attempt = Attempt(move.tier, move.endpoint, move.why, "cancelled", latency_s=latency_s)
+        if failure is None:
+            self._append(attempt, None)
+            raise error
+        if (gate := call.shown) is not None:
+            failure = replace(failure, kind="cut_stream", remedy="raise")
+            partial = PartialStream(f"{move.endpoint} broke off after part of its reply was shown", gate.text)
+            partial.__cause__, error = error, partial
+        cost_usd = charged(failure.kind)
+        self._append(replace(attempt, outcome="failed", failure=failure, cost_usd=cost_usd), None)
+        self._errors.append(cast("Exception", error))
+
+    def _accepted(self, decision: Decision) -> Routed:
+        """Return the chosen reply, finished, and let graph streams show what they held of it."""
+        index = cast("int", decision.chosen)
+        call = self._calls[index]
+        given = cast("Reply", self._replies[index])
+        reply = finished(given, decision)
+        for recording in call.recordings:
+            recording.replay(given.message.id, reply.message.id)
+        return Routed(reply, decision, call)
+
+    def _decision(self, answer: StepAnswer, plan: Plan, outcome: Any, chosen: int | None = None) -> Decision:
+        return Decision(self._call_id, answer, plan, tuple(self._attempts), outcome, chosen, answer.spend)
+
+    def _report(self, error: BaseException, answer: StepAnswer, plan: Plan) -> None:
+        """Tell of a decision that gave no reply, and let langroute's own errors carry it."""
+        decision = self._decision(answer, plan, self._ending(error))
+        if isinstance(error, LangrouteError):
+            error.decision = decision
+        notify(decision)
+
+    def _ending(self, error: BaseException) -> str:
+        """Return the outcome of a decision that gave no reply."""
+        if isinstance(error, ApprovalRequired):
+            return "ask"
+        if isinstance(error, AllAttemptsFailed):
+            return (
+                "exhausted" if any(attempt.outcome == "rejected" for attempt in self._attempts) else "failed"
+            )
+        if isinstance(error, NoEndpointAvailable):
+            return "failed"
+        return "stopped" if self._attempts and self._attempts[-1].outcome == "failed" else "cancelled"
+
+    def _obituary(self, plan: Plan, reason: str) -> Exception:
+        """Return the error of a step that has no reply to give."""
+        how = "no reply was accepted" if reason == "exhausted" else "every call failed"
+        many = f"{len(self._attempts)} attempt{'s' if len(self._attempts) != 1 else ''}"
+        error: LangrouteError = AllAttemptsFailed(f"step {plan.step}: {how} in {many}", self._errors)
+        if (gate := self._calls[-1].shown) is not None:
+            partial = PartialStream(f"step {plan.step}: {how}, and the last one was shown already", gate.text)
+            partial.__cause__, error = error, partial
+        return error
+
+
+def _came(reply: Reply) -> Reply:
+    """Return the reply, unless nothing came: a stream cut before its first content raises no error."""
+    message = reply.message
+    if message.content or message.tool_calls or message.invalid_tool_calls or finish_words(message):
+        return reply
+    if any(message.additional_kwargs.values()):
+        return reply
+    raise ConnectionResetError("the reply ended before its first content and without a finish reason")
+
+
+def _too_late(verdict: Verdict) -> Verdict:
+    """Return a rejection that came after the commit point as what it is: noted, and without effect."""
+    if verdict.accepted:
+        return verdict
+    return replace(verdict, accepted=True, reason=f"found when the reply was already shown: {verdict.reason}")
+
+
+def _question(plan: Plan, ask: Ask) -> str:
+    if ask.call is None:
+        return f"step {plan.step}: {ask.reason}; a person must decide, and this door cannot ask one"
+    cost = "an unknown amount" if ask.expected_usd is None else f"{ask.expected_usd:.4f} USD"
+    return f"step {plan.step}: {ask.reason} is expected to cost {cost}, above approve_above_usd"
