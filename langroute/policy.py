@@ -9,7 +9,6 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from langchain_core.runnables import Runnable
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -44,6 +43,9 @@ from langroute.shapes import (
     Usd,
     Version,
     Wanted,
+    as_model,
+    as_tier,
+    levels_schema,
     listed,
 )
 from langroute.verifiers import VerifierSpec
@@ -112,12 +114,7 @@ class ModelSpec(_Written):
     """Where it runs: `local`, `hosted` or a label of your own; a step may forbid some."""
 
 
-def _model_spec(value: Any) -> Any:
-    """Read a bare model string or chat model as a `ModelSpec` with nothing else said."""
-    return {"model": value} if isinstance(value, str | Runnable) else value
-
-
-_OneModel = Annotated[ModelSpec, BeforeValidator(_model_spec, json_schema_input_type=ModelString | ModelSpec)]
+_OneModel = Annotated[ModelSpec, BeforeValidator(as_model, json_schema_input_type=ModelString | ModelSpec)]
 _Models = Annotated[tuple[_OneModel, ...], Field(min_length=1, max_length=50)]
 
 
@@ -128,13 +125,8 @@ class TierPolicy(_Written):
     """Endpoints, the first preferred; the next is called when a call fails."""
 
 
-def _tier(value: Any) -> Any:
-    """Read bare models as a tier that says nothing else."""
-    return {"models": value} if isinstance(value, str | list | tuple | Runnable) else value
-
-
 _Tier = Annotated[
-    TierPolicy, BeforeValidator(_tier, json_schema_input_type=ModelString | _Models | TierPolicy)
+    TierPolicy, BeforeValidator(as_tier, json_schema_input_type=ModelString | _Models | TierPolicy)
 ]
 
 
@@ -233,16 +225,10 @@ class StakesLevel(_Written):
     """Lowest tier that may answer."""
 
 
-def _stakes_schema(schema: dict[str, Any]) -> None:
-    """Describe the written form: every key but `tools` is a level."""
-    schema["additionalProperties"] = schema["properties"].pop("levels")["additionalProperties"]
-    schema["examples"] = [{"high": {"tier": "large"}, "tools": {"delete_file": "high"}}]
-
-
 class StakesPolicy(_Written):
     """Levels of stakes, and the tools that carry one; in a file every key but `tools` is a level."""
 
-    model_config = ConfigDict(json_schema_extra=_stakes_schema)
+    model_config = ConfigDict(json_schema_extra=levels_schema)
 
     levels: dict[Name, StakesLevel] = Field(default_factory=dict)
     """Level to what it demands."""

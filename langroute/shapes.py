@@ -30,6 +30,9 @@ __all__ = [
     "Usd",
     "Version",
     "Wanted",
+    "as_model",
+    "as_tier",
+    "levels_schema",
     "listed",
 ]
 
@@ -40,6 +43,22 @@ _PROVIDER_MODEL = re.compile(r"[^\s:/]{1,50}:[^\s/]\S{0,250}")
 def listed(value: Any) -> Any:
     """Read a bare value in a list's place as a list of one."""
     return [value] if isinstance(value, str | Mapping | BaseModel | Runnable) else value
+
+
+def as_model(value: Any) -> Any:
+    """Read a bare model as an endpoint with nothing else said."""
+    return {"model": value} if isinstance(value, str | Runnable) else value
+
+
+def as_tier(value: Any) -> Any:
+    """Read bare models as a tier with nothing else said."""
+    return {"models": value} if isinstance(value, str | list | tuple | Runnable) else value
+
+
+def levels_schema(schema: dict[str, Any]) -> None:
+    """Describe to the JSON Schema how stakes are written: every key but `tools` is a level."""
+    schema["additionalProperties"] = schema["properties"].pop("levels")["additionalProperties"]
+    schema["examples"] = [{"high": {"tier": "large"}, "tools": {"delete_file": "high"}}]
 
 
 def _model(value: Any) -> Any:

@@ -122,7 +122,7 @@ def call_times() -> tuple[dict[str, float], dict[str, float]]:
 
 
 def deciding_ms(characters: int) -> float:
-    """Return the median milliseconds of finding the step of a prompt and planning it, everything switched on."""
+    """Return the median milliseconds of finding a step and planning it, everything switched on."""
     router = RoutedChatModel(
         {
             "tiers": {
@@ -156,7 +156,7 @@ def import_ms(statement: str) -> float:
     times = []
     for _ in range(15):
         started = time.perf_counter()
-        subprocess.run([sys.executable, "-c", statement], check=True)  # noqa: S603 - our own interpreter
+        subprocess.run([sys.executable, "-c", statement], check=True)
         times.append((time.perf_counter() - started) * 1e3)
     return statistics.median(times)
 

@@ -1,4 +1,4 @@
-"""The table of scenarios that runs through every door and every mode: it is what makes "one behaviour" a fact."""
+"""The table of scenarios that runs through every door and mode: what makes "one behaviour" a fact."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

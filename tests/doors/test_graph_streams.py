@@ -1,13 +1,13 @@
 """Inside a LangGraph node: the accepted text is seen exactly once, rejected text never."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
-from typing_extensions import Annotated, TypedDict
+from typing_extensions import TypedDict
 
 from langroute import RoutedChatModel
 from langroute.cascade import Verdict
@@ -24,14 +24,15 @@ class State(TypedDict, total=False):
 
 
 def routed(**step: Any) -> RoutedChatModel:
-    small, large = ScriptedChatModel(name="small", reply=BAD), ScriptedChatModel(name="large", reply=GOOD)
+    small = ScriptedChatModel(name="small", reply=BAD)
+    large = ScriptedChatModel(name="large", reply=GOOD)
     tiers = {"small": {"models": [small]}, "large": {"models": [large]}}
     binding = {"cascade": ["small", "large"], "verify": ["no_refusal"], **step}
     return RoutedChatModel({"tiers": tiers, "steps": {"answer": binding}}).for_step("answer")
 
 
 def graph(model: Any, *, gives: str, calls: str, asynchronous: bool = False) -> Any:
-    """Return a one-node graph whose node calls the model by `calls` and returns a message or only its text."""
+    """Return a one-node graph whose node calls the model by `calls` and gives a message or its text."""
 
     def whole(state: State) -> AIMessage:
         if calls == "invoke":

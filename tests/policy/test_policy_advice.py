@@ -74,6 +74,7 @@ def test_a_start_outside_every_cascade_it_is_for_has_no_effect():
     )
     assert "above the last tier" in told(steps=steps, rules=rules({"step": "synthesis"}))["rules[0].start"]
     assert "rules[0].start" not in told(steps=steps, rules=rules({"step": ["planning", "synthesis"]}))
+    assert "rules[0].start" not in told(steps=steps, rules=rules({"step": "planning"}))
 
 
 def test_a_step_that_is_named_but_not_bound_is_told():

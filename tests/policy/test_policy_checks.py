@@ -151,9 +151,13 @@ def test_a_latency_budget_that_no_endpoint_meets_is_refused():
     )
 
     assert "expected to take 2 s" in problem.message
-    assert Policy(
-        tiers=tiers, steps={"x": {**BOTH, "latency_budget_s": 1.5}}
-    )  # nobody said how slow `large` is
+    assert Policy(tiers=tiers, steps={"x": {"cascade": "small", "latency_budget_s": 2.0}})
+
+
+def test_an_endpoint_of_unknown_speed_may_meet_any_latency_budget():
+    tiers = {"small": {"models": [{"model": "openai:nano", "expected_s": 2.0}]}, "large": "openai:big"}
+
+    assert Policy(tiers=tiers, steps={"x": {**BOTH, "latency_budget_s": 1.5}})
 
 
 def test_two_endpoints_of_one_written_name_are_refused():

@@ -204,6 +204,21 @@ def test_a_secret_is_refused_and_never_shown(policy):
     assert error.problems
 
 
+@pytest.mark.parametrize(
+    "key", ["api_key", "openai_api_key", "Authorization", "x-api-key", "token", "hf_token"]
+)
+def test_settings_hold_no_secret_whatever_it_looks_like(key):
+    settings = {"default_headers": {key: "plain"}}
+
+    problem = problem_at(
+        f"tiers.a.models[0].settings.default_headers.{key}",
+        tiers={"a": {"models": [{"model": "o:x", "settings": settings}]}},
+    )
+
+    assert (problem.value, problem.message) == ("***", "a secret has no place in a policy")
+    assert "keys come from the environment" in problem.remedy
+
+
 def test_what_only_sounds_like_a_secret_is_a_setting():
     settings = {"max_tokens": 10, "max_completion_tokens": 10, "prompt_cache_key": "a", "tokenizer": "x"}
     settings |= {

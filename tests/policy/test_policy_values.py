@@ -94,6 +94,19 @@ def test_the_digest_changes_with_the_meaning(change):
     assert Policy(**{"tiers": TIERS, **change}).digest != Policy(tiers=TIERS).digest
 
 
+def test_the_order_of_tiers_and_steps_is_part_of_the_digest():
+    def digest(tiers, steps):
+        whole = {
+            "tiers": {name: TIERS[name] for name in tiers},
+            "steps": {s: {"cascade": "large"} for s in steps},
+        }
+        return Policy(**whole, default={"cascade": "large"}).digest
+
+    orders = [(["small", "large"], "ab"), (["large", "small"], "ab"), (["small", "large"], "ba")]
+
+    assert len({digest(*order) for order in orders}) == 3
+
+
 def test_the_digest_of_a_chat_model_counts_class_and_name_alone():
     def digest(name, reply):
         return Policy(tiers={"a": ScriptedChatModel(name=name, reply=reply)}).digest

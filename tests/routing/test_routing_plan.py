@@ -102,9 +102,7 @@ STAKES = {"normal": {"tier": "medium"}, "high": {"tier": "large"}}
         (["high"], None, ["large"], "stakes ['high'] is no level of the policy"),
     ],
 )
-def test_stakes_are_a_floor_and_the_higher_demand_counts(  # noqa: PLR0917 - a table's columns
-    make_policy, plan, said, own, expected, reason
-):
+def test_stakes_are_a_floor_and_the_higher_demand_counts(make_policy, plan, said, own, expected, reason):
     policy = make_policy(step={"stakes": own}, stakes=STAKES)
     made = plan(policy, Request(ASKED, metadata={"langroute_stakes": said}))
     assert tiers(made) == expected
@@ -144,9 +142,7 @@ def test_stakes_are_never_met_by_a_lower_tier(make_policy, plan):
         (("medium", "large"), "small", ["medium", "large"], "so it has no effect"),
     ],
 )
-def test_rule_starts_within_the_cascade(  # noqa: PLR0917 - a table's columns
-    make_policy, plan, cascade, start, expected, reason
-):
+def test_rule_starts_within_the_cascade(make_policy, plan, cascade, start, expected, reason):
     rule = {"name": "vip", "when": {"metadata": {"tier": "gold"}}, "start": start}
     made = plan(make_policy(*cascade, rules=[rule]), Request(ASKED, metadata={"tier": "gold"}))
     assert tiers(made) == expected

@@ -1,4 +1,4 @@
-"""The exact set of skips in LangChain's standard suites: any other skip fails, and so does one that no longer skips."""
+"""The exact skips in LangChain's standard suites: any other fails, and so does one that skips no longer."""
 
 from collections.abc import Generator
 

@@ -1,4 +1,4 @@
-"""LangChain's own standard suites on `RoutedChatModel`, over the loopback provider, with everything switched on."""
+"""LangChain's standard suites on `RoutedChatModel` over the loopback provider, everything switched on."""
 
 import os
 from collections.abc import Iterator
