@@ -37,7 +37,7 @@ from langroute.verifiers.finish import finish_words
 if TYPE_CHECKING:
     from langroute.router import Router
 
-__all__ = ["Cascade", "Routed"]
+__all__ = ["Answered", "Cascade", "Routed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +49,44 @@ class Routed:
     call: ModelCall
 
 
-class Cascade:
-    """One request on its way through its plan; it lives as long as the call."""
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A reply that came and is not judged yet."""
 
-    def __init__(self, router: "Router", request: Request, config: RunnableConfig) -> None:
+    move: Call
+    reply: Reply
+    latency_s: float
+    first_token_s: float | None
+    config: RunnableConfig
+    """Config of the attempt: who hears what its verifiers call."""
+
+
+class Cascade:
+    """One request on its way through its plan; it lives as long as the call.
+
+    `flow` is the whole way. The graph door goes it in steps, each in a node of its own: `decide`, then
+    `make` and `judge` as `next_move` says, over attempts and replies that the graph's state has kept.
+    """
+
+    def __init__(
+        self,
+        router: "Router",
+        request: Request,
+        config: RunnableConfig,
+        call_id: str | None = None,
+        attempts: Sequence[Attempt] = (),
+        replies: Sequence[Reply | None] = (),
+    ) -> None:
         self._router = router
         self._request = request
         self._config = config
-        self._call_id = f"{random.getrandbits(128):032x}"  # an id, not a secret; uuid4 costs 3 us
+        # An id, not a secret; uuid4 costs 3 us.
+        self.call_id = call_id or f"{random.getrandbits(128):032x}"
+        self.attempts: list[Attempt] = list(attempts)
+        self.replies: list[Reply | None] = list(replies)
+        """Reply of each attempt, None where the call failed."""
         self._group: Group | None = None
-        self._attempts: list[Attempt] = []
         self._calls: list[ModelCall] = []
-        self._replies: list[Reply | None] = []
         self._errors: list[Exception] = []
 
     def flow(self) -> Flow[Routed]:
@@ -73,18 +99,13 @@ class Cascade:
             PartialStream: A provider died after part of its reply had been shown.
             Exception: The provider's own error, where the request itself is at fault.
         """
-        answer = yield from self._router.finder.find(self._request)
-        try:
-            plan = yield from self._router.planner.plan(self._request, answer)
-        except NoEndpointAvailable as error:
-            self._report(error, answer, Plan(answer.step, (), reasons=(str(error),)))
-            raise
+        answer, plan = yield from self.decide()
         if plan.may_repeat:
             self._group = yield start_group(self._config, self._request.messages)
         try:
             routed = yield from self._follow(answer, plan)
         except BaseException as error:
-            self._report(error, answer, plan)
+            self.report(error, answer, plan)
             if self._group is not None:
                 yield self._group.fail(error)
             raise
@@ -93,15 +114,28 @@ class Cascade:
             yield self._group.end(routed.reply.message)
         return routed
 
+    def decide(self) -> Flow[tuple[StepAnswer, Plan]]:
+        """Return which step the request is, and its plan."""
+        answer = yield from self._router.finder.find(self._request)
+        try:
+            plan = yield from self._router.planner.plan(self._request, answer)
+        except NoEndpointAvailable as error:
+            self.report(error, answer, Plan(answer.step, (), reasons=(str(error),)))
+            raise
+        return answer, plan
+
     def _follow(self, answer: StepAnswer, plan: Plan) -> Flow[Routed]:
         """Do what `next_move` says until it accepts or stops."""
         judge = Judge(self._router, self._request, plan)
         while True:
-            match next_move(plan, self._attempts):
+            match next_move(plan, self.attempts):
                 case Call() as move:
-                    yield from self._attempt(judge, plan, move)
+                    answered = yield from self.make(judge, plan, move)
+                    if answered is not None:
+                        yield from self.judge(judge, answered)
                 case Accept(attempt=index, best=best):
-                    return self._accepted(self._decision(answer, plan, "best" if best else "accepted", index))
+                    decision = self.decision(answer, plan, "best" if best else "accepted", index)
+                    return self._accepted(decision)
                 case Ask() as ask:
                     raise ApprovalRequired(_question(plan, ask), ask)
                 case Stop(reason="stopped"):
@@ -109,8 +143,8 @@ class Cascade:
                 case Stop(reason=reason):
                     raise self._obituary(plan, reason)
 
-    def _attempt(self, judge: Judge, plan: Plan, move: Call) -> Flow[None]:
-        """Make one call, have its reply judged, and append the attempt that it became."""
+    def make(self, judge: Judge, plan: Plan, move: Call) -> Flow[Answered | None]:
+        """Make one call and return the reply that came; a call that failed is appended and gives None."""
         call = self._open(judge, plan, move)
         self._calls.append(call)
         clock = self._router.clock
@@ -119,61 +153,62 @@ class Cascade:
             reply = _came(read_reply((yield call)))
         except BaseException as error:
             self._not_answered(move, call, error, clock() - call.started_s)
-            return
-        answered_s = clock()
+            return None
+        return Answered(move, reply, clock() - call.started_s, call.first_token_s, call.config)
+
+    def judge(self, judge: Judge, answered: Answered) -> Flow[None]:
+        """Have a reply judged, and append the attempt that it became."""
+        clock, started_s = self._router.clock, self._router.clock()
+        move, reply = answered.move, answered.reply
         try:
-            verdicts = yield from judge.verdicts(move, reply, call.config)
+            verdicts = yield from judge.verdicts(move, reply, answered.config)
         except BaseException:
-            self._append(self._answered(move, call, reply, "cancelled", (), answered_s, clock()), reply)
+            self._append(self._attempt(answered, "cancelled", (), clock() - started_s), reply)
             raise
-        if call.commit == "prefix" and call.shown:
+        call = self._calls[-1] if self._calls else None
+        if call is not None and call.commit == "prefix" and call.shown:
             verdicts = tuple(_too_late(verdict) for verdict in verdicts)
         accepted = all(verdict.accepted for verdict in verdicts)
         outcome: Outcome = "accepted" if accepted else "rejected"
-        attempt = self._answered(move, call, reply, outcome, verdicts, answered_s, clock())
+        attempt = self._attempt(answered, outcome, verdicts, clock() - started_s)
         self._append(attempt, reply)
         if not accepted:
-            call.close()
+            if call is not None:
+                call.close()
             self._errors.append(RejectedReply(f"{move.endpoint}: {'; '.join(attempt.findings)}"))
 
     def _open(self, judge: Judge, plan: Plan, move: Call) -> ModelCall:
         """Return the effect that makes the call, with its run, its stamp and its gates."""
         endpoint = self._router.endpoints.by_name[move.endpoint]
-        number = len(self._attempts)
+        number = len(self.attempts)
         metadata = {
             **self._request.metadata,
             "langroute_step": plan.step,
             "langroute_tier": move.tier,
             "langroute_endpoint": move.endpoint,
             "langroute_attempt": number,
-            "langroute_call_id": self._call_id,
+            "langroute_call_id": self.call_id,
         }
         chosen = target(endpoint, self._request)
         config = attempt_config(self._config, self._group, number, metadata)
         if chosen.config:
             config = merge_configs(chosen.config, config)
-        commit = judge.commit_point(self._attempts)
+        commit = judge.commit_point(self.attempts)
         config, recordings = record(config, commit, judge.passes_prefix)
         messages: Sequence[BaseMessage] = self._request.messages
-        if move.why == "repair" and (rejected := self._replies[-1]) is not None:
-            messages = repair_messages(self._request, rejected, self._attempts[-1])
+        if move.why == "repair" and (rejected := self.replies[-1]) is not None:
+            messages = repair_messages(self._request, rejected, self.attempts[-1])
         return ModelCall(
             chosen, messages, config, commit, judge.passes_prefix, self._router.clock, recordings
         )
 
-    def _answered(
-        self,
-        move: Call,
-        call: ModelCall,
-        reply: Reply,
-        outcome: Outcome,
-        verdicts: tuple[Verdict, ...],
-        answered_s: float,
-        judged_s: float,
+    def _attempt(
+        self, answered: Answered, outcome: Outcome, verdicts: tuple[Verdict, ...], judged_s: float
     ) -> Attempt:
         """Return the attempt that a reply made, with what the provider says it used."""
+        move, message = answered.move, answered.reply.message
         endpoint = self._router.endpoints.by_name[move.endpoint]
-        usage, cost_usd, basis = endpoint.cost_of(reply.message)
+        usage, cost_usd, basis = endpoint.cost_of(message)
         if "model" in self._request.kwargs:  # the caller swapped the model that the price belongs to
             cost_usd, basis = None, "unknown"
         return Attempt(
@@ -183,18 +218,18 @@ class Cascade:
             outcome,
             verdicts,
             None,
-            reply.message.response_metadata.get("model_name") or endpoint.model_name,
+            message.response_metadata.get("model_name") or endpoint.model_name,
             usage,
             cost_usd,
             basis,
-            answered_s - call.started_s,
-            judged_s - answered_s,
-            call.first_token_s,
+            answered.latency_s,
+            judged_s,
+            answered.first_token_s,
         )
 
     def _append(self, attempt: Attempt, reply: Reply | None) -> None:
-        self._attempts.append(attempt)
-        self._replies.append(reply)
+        self.attempts.append(attempt)
+        self.replies.append(reply)
 
     def _not_answered(self, move: Call, call: ModelCall, error: BaseException, latency_s: float) -> None:
         """Append a failed attempt, or a cancelled one and raise.
@@ -219,18 +254,19 @@ class Cascade:
         """Return the chosen reply, finished, and let graph streams show what they held of it."""
         index = cast("int", decision.chosen)
         call = self._calls[index]
-        given = cast("Reply", self._replies[index])
+        given = cast("Reply", self.replies[index])
         reply = finished(given, decision)
         for recording in call.recordings:
             recording.replay(given.message.id, reply.message.id)
         return Routed(reply, decision, call)
 
-    def _decision(self, answer: StepAnswer, plan: Plan, outcome: Any, chosen: int | None = None) -> Decision:
-        return Decision(self._call_id, answer, plan, tuple(self._attempts), outcome, chosen, answer.spend)
+    def decision(self, answer: StepAnswer, plan: Plan, outcome: Any, chosen: int | None = None) -> Decision:
+        """Return the record of what was decided and tried so far."""
+        return Decision(self.call_id, answer, plan, tuple(self.attempts), outcome, chosen, answer.spend)
 
-    def _report(self, error: BaseException, answer: StepAnswer, plan: Plan) -> None:
+    def report(self, error: BaseException, answer: StepAnswer, plan: Plan) -> None:
         """Tell of a decision that gave no reply, and let langroute's own errors carry it."""
-        decision = self._decision(answer, plan, self._ending(error))
+        decision = self.decision(answer, plan, self._ending(error))
         if isinstance(error, LangrouteError):
             error.decision = decision
         notify(decision)
@@ -241,16 +277,16 @@ class Cascade:
             return "ask"
         if isinstance(error, AllAttemptsFailed):
             return (
-                "exhausted" if any(attempt.outcome == "rejected" for attempt in self._attempts) else "failed"
+                "exhausted" if any(attempt.outcome == "rejected" for attempt in self.attempts) else "failed"
             )
         if isinstance(error, NoEndpointAvailable):
             return "failed"
-        return "stopped" if self._attempts and self._attempts[-1].outcome == "failed" else "cancelled"
+        return "stopped" if self.attempts and self.attempts[-1].outcome == "failed" else "cancelled"
 
     def _obituary(self, plan: Plan, reason: str) -> Exception:
         """Return the error of a step that has no reply to give."""
         how = "no reply was accepted" if reason == "exhausted" else "every call failed"
-        many = f"{len(self._attempts)} attempt{'s' if len(self._attempts) != 1 else ''}"
+        many = f"{len(self.attempts)} attempt{'s' if len(self.attempts) != 1 else ''}"
         error: LangrouteError = AllAttemptsFailed(f"step {plan.step}: {how} in {many}", self._errors)
         if (gate := self._calls[-1].shown) is not None:
             partial = PartialStream(f"step {plan.step}: {how}, and the last one was shown already", gate.text)

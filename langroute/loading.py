@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def _parse_toml(text: str, _problems: list[PolicyProblem]) -> Any:
         where = _position(text, long_key.start())
         raise _unreadable(f"a key of more than {MAX_DEPTH} dotted parts at {where}", "Write it flatter.")
     try:
-        return tomllib.loads(text) or None
+        return _dates_as_text(tomllib.loads(text)) or None
     except tomllib.TOMLDecodeError as error:
         end = f"at {_position(text, len(text))}, the end"
         reason = str(error).replace("at end of document", end)
@@ -127,6 +128,15 @@ def _parse_toml(text: str, _problems: list[PolicyProblem]) -> Any:
         raise _unreadable("nested too deeply", "Write it flatter.") from None
     except ValueError:  # Python's own limit on the digits of an integer
         raise _unreadable("holds a number of thousands of digits", "Write a number below 2^63.") from None
+
+
+def _dates_as_text(value: Any) -> Any:
+    """Return TOML data as JSON and YAML would have it: a date is text."""
+    if isinstance(value, dict):
+        return {key: _dates_as_text(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_dates_as_text(inner) for inner in value]
+    return value.isoformat() if type(value) is date else value
 
 
 _PARSERS: dict[str, Callable[[str, list[PolicyProblem]], Any]] = {

@@ -82,7 +82,7 @@ def _model_text(value: Any, info: SerializationInfo) -> Any:
 
 
 def _day(value: Any) -> Any:
-    """Read `2025-12-31` as a date: YAML and JSON have only text for it, TOML has dates."""
+    """Read `2025-12-31` as a date: a file has only text for it."""
     try:
         return date.fromisoformat(value) if isinstance(value, str) and "-" in value else value
     except ValueError:

@@ -1,6 +1,7 @@
 """The JSON Schema accepts what may be written and refuses what may not, so that an editor can help."""
 
 import json
+from datetime import date
 
 import jsonschema
 import pytest
@@ -82,6 +83,15 @@ def test_what_a_policy_dumps_is_accepted_by_schema_and_loader(tmp_path):
 
     VALIDATOR.validate(dumped)
     assert Policy.load(dumped).digest == policy.digest
+
+
+def test_a_toml_date_is_text_to_schema_and_policy(tmp_path):
+    text = '[tiers]\na = "openai:x"\n[default]\ncascade = "a"\nreviewed = 2025-01-01\nwhy = 2025-01-02\n'
+    path = written(tmp_path, text, "policy.toml")
+
+    VALIDATOR.validate(read(path))
+    assert Policy.load(path).default.reviewed == date(2025, 1, 1)
+    assert Policy.load(path).default.why == "2025-01-02"
 
 
 def test_every_key_is_described():
