@@ -2,7 +2,7 @@
 
 Reading order of the code: `cascade` (the idea: one pure function), `policy` (what a person writes),
 `steps` and `routing` (which step, which plan), `verifiers` (is the reply good enough), `drive` (the
-four drivers of the cascade), `chat_model` (the door).
+four drivers of the cascade), `chat_model` and `graph` (the doors).
 """
 
 from importlib import import_module
@@ -11,15 +11,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from langroute.chat_model import RoutedChatModel
     from langroute.errors import LangrouteError, PolicyError
+    from langroute.graph import add_routed_step, route_node, routed_step, tier_edge
     from langroute.policy import Policy
 
-__all__ = ["LangrouteError", "Policy", "PolicyError", "RoutedChatModel"]
+__all__ = [
+    "LangrouteError",
+    "Policy",
+    "PolicyError",
+    "RoutedChatModel",
+    "add_routed_step",
+    "route_node",
+    "routed_step",
+    "tier_edge",
+]
 
 _HOME = {
     "LangrouteError": "langroute.errors",
     "Policy": "langroute.policy",
     "PolicyError": "langroute.errors",
     "RoutedChatModel": "langroute.chat_model",
+    "add_routed_step": "langroute.graph",
+    "route_node": "langroute.graph",
+    "routed_step": "langroute.graph",
+    "tier_edge": "langroute.graph",
 }
 
 

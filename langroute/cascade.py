@@ -12,7 +12,7 @@ call that *failed* falls back to the next endpoint.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from langroute.cost import CostBasis, Spend, Usage
@@ -30,6 +30,7 @@ __all__ = [
     "Rung",
     "Stop",
     "Verdict",
+    "exhausted",
     "next_move",
 ]
 
@@ -281,6 +282,11 @@ def _in_time(plan: Plan, attempts: Sequence[Attempt], choice: Choice) -> bool:
 def _needs_approval(plan: Plan, choice: Choice) -> bool:
     limit = plan.approve_above_usd
     return limit is not None and (choice.expected_usd is None or choice.expected_usd > limit)
+
+
+def exhausted(plan: Plan, attempts: Sequence[Attempt]) -> Move:
+    """Return what a step comes to when nothing more is called: its best usable reply, or the end."""
+    return _when_exhausted(replace(plan, on_exhausted="best"), attempts)
 
 
 def _when_exhausted(plan: Plan, attempts: Sequence[Attempt]) -> Move:

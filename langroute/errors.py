@@ -6,6 +6,7 @@
     ├── NoEndpointAvailable                  nothing of a step's plan may be called for this request
     ├── ApprovalRequired                     the policy wants a person's word, and this door cannot ask
     ├── AllAttemptsFailed (also ExceptionGroup)   every attempt failed or was rejected; all are inside
+    ├── FailedCall                           one call that failed, as a member of that group in a graph
     ├── RejectedReply                        one reply that a verifier rejected, as a member of that group
     └── PartialStream                        a provider died after part of its reply had been shown
 
@@ -21,6 +22,7 @@ __all__ = [
     "AllAttemptsFailed",
     "ApprovalRequired",
     "EndpointError",
+    "FailedCall",
     "LangrouteError",
     "NoEndpointAvailable",
     "PartialStream",
@@ -88,6 +90,10 @@ class ApprovalRequired(LangrouteError):
 
 class RejectedReply(LangrouteError):
     """A reply that came and was rejected by the step's verifiers."""
+
+
+class FailedCall(LangrouteError):
+    """A call that failed in an earlier node of a graph: kind and message of its error, which is not kept."""
 
 
 class AllAttemptsFailed(LangrouteError, ExceptionGroup[Exception]):

@@ -114,6 +114,25 @@ class Cascade:
             yield self._group.end(routed.reply.message)
         return routed
 
+    def adopt(self, call: ModelCall | None) -> None:
+        """Take over a call that an earlier node of the same process made."""
+        if call is not None:
+            self._calls.append(call)
+
+    def judged_by(self, plan: Plan) -> Judge:
+        """Return who judges the replies of this request."""
+        return Judge(self._router, self._request, plan)
+
+    @property
+    def last_call(self) -> ModelCall:
+        """The call made last."""
+        return self._calls[-1]
+
+    def last_error(self, answer: StepAnswer, plan: Plan) -> Exception:
+        """Tell of a decision that ends with the last call's own error, and return that."""
+        self.report(self._errors[-1], answer, plan)
+        return self._errors[-1]
+
     def decide(self) -> Flow[tuple[StepAnswer, Plan]]:
         """Return which step the request is, and its plan."""
         answer = yield from self._router.finder.find(self._request)
@@ -126,7 +145,7 @@ class Cascade:
 
     def _follow(self, answer: StepAnswer, plan: Plan) -> Flow[Routed]:
         """Do what `next_move` says until it accepts or stops."""
-        judge = Judge(self._router, self._request, plan)
+        judge = self.judged_by(plan)
         while True:
             match next_move(plan, self.attempts):
                 case Call() as move:

@@ -68,7 +68,7 @@ class Judge:
 
     def _always(self, move: Call, reply: Reply) -> Iterator[Verdict]:
         """Yield the verdicts that no policy needs to ask for."""
-        if self._request.schema is not None:
+        if self._request.schema is not None and not _goes_on(self._request, reply):
             yield _structured(reply, usable=self._request.binding.include_raw)
         for call in reply.message.tool_calls:
             demanded = self._risky.get(call["name"])
@@ -83,7 +83,7 @@ class Judge:
         there will be, whose reply is returned whatever the verdict.
         """
         verifiers = self._verifiers
-        if self._request.schema is not None or self._risky:
+        if self._request.schema is not None or self._risky or self._request.held:
             return "end"
         if not verifiers or (
             not attempts and not self._plan.may_repeat and self._plan.on_exhausted == "best"
@@ -140,6 +140,12 @@ def _checked(verifier: Verifier, case: Case) -> Flow[Verdict]:
         if classify(error) is None and not isinstance(error, LangrouteError):
             raise
         return Verdict(verifier.name, accepted=False, reason=f"could not be checked: {error}", unsure=True)
+
+
+def _goes_on(request: Request, reply: Reply) -> bool:
+    """Whether an agent's reply calls a tool first: the object that its schema asks for comes later."""
+    calls = reply.message.tool_calls or reply.message.invalid_tool_calls
+    return bool(request.tools and calls) and reply.parsed is None and reply.parsing_error is None
 
 
 def _structured(reply: Reply, *, usable: bool) -> Verdict:

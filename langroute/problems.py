@@ -10,6 +10,7 @@ from typing import Any
 from langroute.errors import PolicyProblem
 
 __all__ = [
+    "MAX_PROBLEMS",
     "NOTHING",
     "Loc",
     "closest",

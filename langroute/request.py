@@ -14,6 +14,8 @@ from typing import Any, Generic, TypeVar
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
+from langroute.decision import StepAnswer
+
 __all__ = ["EMPTY", "Document", "Request", "as_documents", "message_text", "tool_name"]
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -91,6 +93,10 @@ class Request:
     """How the tools or the schema are bound to an endpoint's model: see `langroute.targets`."""
     overrides: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
     """Settings of the routed chat model that hold for every endpoint's model, e.g. `output_version`."""
+    answer: StepAnswer | None = None
+    """Which step it is, where the door has found out already; it is not looked for again then."""
+    held: bool = False
+    """Whether the door may still ask another step after an accepted reply, so that none is shown early."""
 
     @_cached
     def texts(self) -> tuple[str, ...]:

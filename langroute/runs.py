@@ -24,7 +24,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 from langroute.effects import Io
 from langroute.streams import CHUNKS, EVENTS, Commit, Gate
 
-__all__ = ["Group", "Recording", "attempt_config", "record", "start_group", "unheard"]
+__all__ = ["Group", "Recording", "attempt_config", "record", "show_whole", "start_group", "unheard"]
 
 _NAME = "langroute"
 
@@ -127,6 +127,19 @@ class Recording:
             # A graph's v3 stream passes over chunks: a node that streams would show nothing (langgraph 1.2).
             payload = message_chunk_to_message(payload)
         self._handler.stream((namespace, mode, (payload, metadata)))
+
+
+def show_whole(config: RunnableConfig, message: AIMessage) -> None:
+    """Show a reply at once in the running node's graph streams: what was held of it is in another process."""
+    node = (config.get("metadata") or {}).get("langgraph_node")
+    for handler in _handlers(config):
+        if _streams_messages(handler) and message.id not in handler.seen:  # type: ignore[attr-defined]  # by its name
+            places = list(handler.metadata.values())  # type: ignore[attr-defined]  # by its name
+            for namespace, metadata in places:
+                if metadata.get("langgraph_node") == node:
+                    handler.seen.add(message.id)  # type: ignore[attr-defined]  # by its name
+                    handler.stream((namespace, "messages", (message, metadata)))  # type: ignore[attr-defined]
+                    break
 
 
 def unheard(config: RunnableConfig) -> RunnableConfig:

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool
@@ -93,8 +93,9 @@ def _broken(case: Case) -> Iterator[str]:
     yield from _cut_chunks(reply)
     bound = {tool_name(tool): tool for tool in case.request.tools}
     if case.request.schema is not None:
-        # Structured output by function calling: the schema is called like a tool.
-        bound[tool_name(case.request.schema)] = case.request.schema
+        # Structured output by function calling: the schema, or each of a union, is called like a tool.
+        schemas = get_args(case.request.schema) or (case.request.schema,)
+        bound.update((tool_name(schema), schema) for schema in schemas)
     seen: set[str] = set()
     for call in reply.tool_calls:
         name, call_id = call["name"], call.get("id")

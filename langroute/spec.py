@@ -1,0 +1,237 @@
+"""What a routed step of a graph is made of: how it is asked, what it gives, and the names of its nodes."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.runnables import Runnable, RunnableConfig
+
+from langroute.calls import ModelCall
+from langroute.cascade import Accept, Ask, Call, Move
+from langroute.chat_model import RoutedChatModel
+from langroute.decision import Decision
+from langroute.following import Cascade
+from langroute.observe import notify
+from langroute.policy import Policy
+from langroute.replies import finished
+from langroute.runs import show_whole
+from langroute.targets import BoundSchema, BoundTools
+
+__all__ = ["Nodes", "StepSpec"]
+
+_CALLS_KEPT = 1_000
+"""Steps under way whose held-back chunks are remembered; one that is left undone is forgotten in time."""
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """One routed step, whatever form it is drawn in."""
+
+    model: RoutedChatModel
+    step: str | None
+    """The step as it is said; None leaves it to be told from the node and the prompt."""
+    prompt: Any
+    output: str
+    schema: Any
+    binding: BoundSchema | BoundTools | None
+    documents: Any
+    nodes: "Nodes"
+    _held: OrderedDict[str, dict[int, ModelCall]] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        policy: Any,
+        step: str | None,
+        prompt: Any,
+        output: str,
+        schema: Any,
+        tools: Sequence[Any],
+        documents: Any,
+    ) -> "StepSpec":
+        """Return the spec of the step `step` (`name` when not given)."""
+        if schema is not None and tools:
+            raise ValueError("a routed step has tools or a schema, not both: give one of them")
+        model = policy if isinstance(policy, RoutedChatModel) else RoutedChatModel(policy)
+        binding = BoundSchema(schema) if schema is not None else BoundTools(tuple(tools)) if tools else None
+        nodes = Nodes.of(name, model, step or name, judged=_is_judged(model.policy, step or name, binding))
+        return cls(model, step or name, prompt, output, schema, binding, documents, nodes)
+
+    @property
+    def channel(self) -> str:
+        """Name of the private channel in which the step keeps how far it has come."""
+        return f"langroute_{self.nodes.start}"
+
+    @property
+    def judged(self) -> bool:
+        """Whether anything may reject a reply of this step."""
+        return self.nodes.judged
+
+    def prepare(self, state: Any, config: RunnableConfig) -> Cascade:
+        """Return the cascade of the call that the state asks for."""
+        documents = self.documents
+        if isinstance(documents, str):
+            documents = _value(state, documents)
+        elif documents is not None:
+            documents = documents(state)
+        model = self.model if self.step is None else self.model.for_step(self.step, documents=documents)
+        extra: dict[str, Any] = {} if self.binding is None else {"langroute_binding": self.binding}
+        return model.prepare(self._asked(state), config, **extra)
+
+    def _asked(self, state: Any) -> Any:
+        if self.prompt is None:
+            return list(_value(state, "messages"))
+        if isinstance(self.prompt, str):
+            return self.prompt.format(**_values(state))
+        if isinstance(self.prompt, Runnable):
+            return self.prompt.invoke(_values(state))
+        return self.prompt(state)
+
+    def keep(self, cascade: Cascade, attempt: int) -> None:
+        """Remember the call of an attempt: what it holds back is shown when its reply is accepted."""
+        with self._lock:
+            self._held.setdefault(cascade.call_id, {})[attempt] = cascade.last_call
+            while len(self._held) > _CALLS_KEPT:
+                self._held.popitem(last=False)
+
+    def kept(self, call_id: str, attempt: int) -> ModelCall | None:
+        """Return the call of an attempt, None where another process made it."""
+        with self._lock:
+            return self._held.get(call_id, {}).get(attempt)
+
+    def forget(self, call_id: str) -> None:
+        """Drop what a finished step held back."""
+        with self._lock:
+            self._held.pop(call_id, None)
+
+    def hand_over(self, cascade: Cascade, decision: Decision, config: RunnableConfig) -> dict[str, Any]:
+        """Show what is held of the chosen reply, tell of the decision, and return the state's update."""
+        index = decision.chosen or 0
+        given = cascade.replies[index]
+        assert given is not None  # noqa: S101 - an accepted attempt has a reply
+        reply = finished(given, decision)
+        call = self.kept(decision.call_id, index)
+        if call is not None:
+            for recording in call.recordings:
+                recording.replay(given.message.id, reply.message.id)
+        elif self.output != "messages":
+            show_whole(config, reply.message)
+        self.forget(decision.call_id)
+        notify(decision)
+        if self.output == "messages":
+            value: Any = [reply.message]
+        else:
+            value = reply.message.text if self.schema is None else reply.parsed
+        return {self.output: value, self.channel: None}
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The names of a step's nodes, and which may follow which."""
+
+    start: str
+    endpoints: Mapping[str, Mapping[str, str]]
+    """Tier, cheapest first, to endpoint to node."""
+    repairing: bool
+    asks: bool
+    judged: bool
+
+    @classmethod
+    def of(cls, name: str, model: RoutedChatModel, step: str, *, judged: bool) -> "Nodes":
+        """Return the nodes of a step: every tier that its cascade or its stakes can reach."""
+        policy, bound = model.policy, model.policy.step(step)
+        reachable = {*bound.cascade, *(level.tier for level in policy.stakes.levels.values())}
+        endpoints = {
+            tier: {
+                endpoint.name: f"{name}.{tier}.{_node_name(endpoint.name)}"
+                for endpoint in model.router.endpoints.allowed(tier, bound.boundary)
+            }
+            for tier in policy.tiers
+            if tier in reachable
+        }
+        asks = policy.budget.approve_above_usd is not None or bound.on_exhausted == "ask"
+        return cls(name, endpoints, bound.repair > 0 and judged, asks, judged)
+
+    @property
+    def calls(self) -> tuple[str, ...]:
+        """The nodes of all endpoints."""
+        return tuple(node for endpoints in self.endpoints.values() for node in endpoints.values())
+
+    @property
+    def accept(self) -> str:
+        """The node that hands the reply over."""
+        return f"{self.start}.accept"
+
+    @property
+    def fail(self) -> str:
+        """The node that raises what every attempt came to."""
+        return f"{self.start}.fail"
+
+    @property
+    def approve(self) -> str:
+        """The node that asks a person."""
+        return f"{self.start}.approve"
+
+    def verify(self, tier: str) -> str:
+        """The node that judges a tier's replies."""
+        return f"{self.start}.verify.{tier}"
+
+    def repairs(self, tier: str) -> tuple[str, ...]:
+        """The tier's repair node, where the step repairs."""
+        return (f"{self.start}.repair.{tier}",) if self.repairing else ()
+
+    def asking(self, label: str) -> dict[str, str]:
+        """The way to a person, where the policy may ask one."""
+        return {self.approve: label} if self.asks else {}
+
+    def of_move(self, move: Move) -> str:
+        """Return the node that does what `move` says."""
+        match move:
+            case Call(why="repair"):
+                return self.repairs(move.tier)[0]
+            case Call():
+                return self.endpoints[move.tier][move.endpoint]
+            case Ask():
+                return self.approve
+            case Accept():
+                return self.accept
+        return self.fail
+
+    def may_follow(self, node: str, tier: str, other: str) -> bool:
+        """Whether `other` may be called when the call of `node`, of `tier`, failed."""
+        return other != node and self._rank(self._tier(other)) >= self._rank(tier)
+
+    def is_above(self, tier: str, node: str) -> bool:
+        """Whether a node's endpoint belongs to a tier above `tier`."""
+        return self._rank(self._tier(node)) > self._rank(tier)
+
+    def _tier(self, node: str) -> str:
+        return next(tier for tier, endpoints in self.endpoints.items() if node in endpoints.values())
+
+    def _rank(self, tier: str) -> int:
+        return list(self.endpoints).index(tier)
+
+
+def _is_judged(policy: Policy, step: str, binding: Any) -> bool:
+    risky = bool(policy.stakes.tools) and isinstance(binding, BoundTools)
+    return bool(policy.step(step).verify) or isinstance(binding, BoundSchema) or risky
+
+
+def _node_name(endpoint: str) -> str:
+    """Return an endpoint's name as LangGraph takes it: `:` and `|` are its own."""
+    return endpoint.replace(":", "/").replace("|", "/")
+
+
+def _value(state: Any, key: str) -> Any:
+    return state[key] if isinstance(state, Mapping) else getattr(state, key)
+
+
+def _values(state: Any) -> dict[str, Any]:
+    if isinstance(state, Mapping):
+        return dict(state)
+    fields = getattr(type(state), "model_fields", None) or getattr(type(state), "__dataclass_fields__", {})
+    return {name: getattr(state, name) for name in fields}
