@@ -91,6 +91,9 @@ class StepFinder:
         """Return which step the request is and how that is known; a flow, as a classifier may wait."""
         if request.answer is not None:
             return request.answer
+        return (yield from self._find(request))
+
+    def _find(self, request: Request) -> Flow[StepAnswer]:
         said = request.step or request.metadata.get(STEP_KEY)
         if said and isinstance(said, str):
             return self._said.get(said) or _unknown(said)

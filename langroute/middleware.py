@@ -1,0 +1,280 @@
+"""`StepRoutingMiddleware`: every model call of an agent's loop is a step of its own, routed by the policy.
+
+The handler that `create_agent` hands to a middleware stands where a chat model stands elsewhere: the one
+cascade calls it with the endpoint's own model in the request, and judges what it gives back. The agent
+binds tools and response format to that model itself.
+"""
+
+import asyncio
+import operator
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
+from langchain_core.runnables.config import merge_configs, set_config_context
+from langgraph.types import Command
+
+from langroute import drive
+from langroute.decision import StepAnswer
+from langroute.effects import Flow
+from langroute.endpoints import Endpoint
+from langroute.following import Routed
+from langroute.loop import FINAL_STEP, Pieces, seen_in_loop
+from langroute.policy import Policy
+from langroute.request import EMPTY, Request
+from langroute.router import Router
+from langroute.runs import record
+from langroute.steps import metadata_of
+from langroute.targets import Target
+from langroute.verifiers.finish import ending
+
+try:
+    from langchain.agents import AgentState
+    from langchain.agents.middleware import (
+        AgentMiddleware,
+        ExtendedModelResponse,
+        ModelRequest,
+        ModelResponse,
+    )
+    from langchain.agents.middleware.types import OmitFromSchema
+    from langchain.agents.structured_output import (
+        AutoStrategy,
+        ProviderStrategy,
+        StructuredOutputError,
+        ToolStrategy,
+    )
+except ImportError as error:
+    raise ImportError(
+        "langroute.middleware needs the langchain package: pip install 'langroute[agents]'"
+    ) from error
+
+__all__ = ["StepRoutingMiddleware", "StepRoutingState"]
+
+
+class StepRoutingState(AgentState[Any], total=False):
+    """The agent's state with what was decided."""
+
+    # The reducer must stand last: LangGraph takes no other for one.
+    langroute: Annotated[list[dict[str, Any]], OmitFromSchema(input=True, output=False), operator.add]
+    """Record of every decision of the run, in order: see `langroute.decision.Decision.as_dict`."""
+
+
+class StepRoutingMiddleware(AgentMiddleware[StepRoutingState, Any, Any]):
+    """Routes each model call of `create_agent`'s loop as a step of its own; put it first in the list.
+
+    A call is `planning` before any tool has answered, `tool_use` after one, `recovery` after one that
+    failed or was called twice alike, and `synthesis` where no tool may be called any more; a step counts
+    only where the policy names it, and a step said or declared (the node is `model`) wins. Where the
+    policy names `synthesis`, a reply that ends the loop from a tier below that step's first is asked for
+    again as `synthesis`, and never shown. A reply without the object that `response_format` asks for is
+    rejected like any other, so a step without `repair` or a next tier ends there with an error.
+
+    Each reply says in `response_metadata["langroute"]` what was decided; the state's `langroute` lists all.
+
+    Args:
+        policy: A `Policy`, a path to a YAML, TOML or JSON file, or a mapping.
+        embeddings: LangChain `Embeddings`, for intents and example-based classification.
+        embeddings_boundary: Where those run, as the policy's boundaries are named.
+
+    Raises:
+        PolicyError: The policy cannot work; every problem is listed.
+        EndpointError: A client cannot be built: the message names the missing variable or package.
+
+    Example:
+        ```python
+        agent = create_agent("openai:gpt-5", tools, middleware=[StepRoutingMiddleware("langroute.yaml")])
+        agent.invoke({"messages": "How many orders are open?"})["langroute"][0]["tier"]
+        ```
+    """
+
+    state_schema = StepRoutingState
+
+    def __init__(
+        self,
+        policy: Policy | str | Path | Mapping[str, Any],
+        *,
+        embeddings: Embeddings | None = None,
+        embeddings_boundary: str = "hosted",
+    ) -> None:
+        self.router = Router(
+            Policy.load(policy), embeddings=embeddings, embeddings_boundary=embeddings_boundary
+        )
+        self.router.connect()
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ExtendedModelResponse[Any]:
+        """Route one model call of the loop.
+
+        Raises:
+            AllAttemptsFailed: Every attempt failed, or gave nothing that may be returned.
+            ApprovalRequired: The policy wants a person's word before the next call.
+        """
+        return drive.run(self._turn(_Calls(request, handler)))
+
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    ) -> ExtendedModelResponse[Any]:
+        """Route one model call of the loop in the running event loop; otherwise as `wrap_model_call`."""
+        return await drive.arun(self._turn(_Calls(request, handler)))
+
+    def _turn(self, calls: "_Calls") -> Flow[ExtendedModelResponse[Any]]:
+        """Route the call, and ask `synthesis` where a tier below it gave the final answer."""
+        config = ensure_config()
+        for used_up in ("run_id", "run_name"):  # the node's own
+            config.pop(used_up, None)  # type: ignore[misc]  # a literal key for a TypedDict
+        asked = calls.asked(metadata_of(config))
+        answer = yield from self._step(asked)
+        first = replace(asked, answer=answer)
+        if not self._may_be_superseded(first):
+            return calls.response((yield from drive.Cascade(self.router, first, config).flow()))
+        held, recordings = record(config, "end", lambda _: False)
+        routed = yield from drive.Cascade(self.router, replace(first, held=True), held).flow()
+        tier = routed.decision.attempts[cast("int", routed.decision.chosen)].tier
+        if not _ends_the_loop(routed) or not self._is_below(tier):
+            shown = routed.reply.message.id
+            for recording in recordings:
+                recording.replay(shown, shown)
+            return calls.response(routed)
+        for recording in recordings:
+            recording.gate.close()
+        wanted = self.router.policy.steps[FINAL_STEP].cascade[0]
+        reason = f"{answer.step} ended the loop on {tier}, and final answers are for {wanted} or above"
+        again = replace(calls, given=[])
+        final = replace(asked, answer=StepAnswer(FINAL_STEP, "seen", reason), binding=again)
+        return again.response((yield from drive.Cascade(self.router, final, config).flow()), before=routed)
+
+    def _step(self, asked: Request) -> Flow[StepAnswer]:
+        """Return which step a call is; what only a loop can show goes before what any call shows."""
+        # With tools bound the schema is for the loop's last reply, and says nothing about this one.
+        answer = yield from self.router.finder.find(replace(asked, schema=None) if asked.tools else asked)
+        if answer.source in ("said", "declared"):
+            return answer
+        for step, reason in seen_in_loop(asked):
+            if step in self.router.policy.steps:
+                return StepAnswer(step, "seen", reason, spend=answer.spend)
+        return answer
+
+    def _may_be_superseded(self, request: Request) -> bool:
+        """Whether the reply may turn out to be a final answer from too low a tier."""
+        answer = cast("StepAnswer", request.answer)
+        if not request.tools or answer.step == FINAL_STEP or answer.source in ("said", "declared"):
+            return False
+        return self._is_below(self.router.policy.step(answer.step).cascade[0])
+
+    def _is_below(self, tier: str) -> bool:
+        final = self.router.policy.steps.get(FINAL_STEP)
+        return final is not None and self.router.rank(tier) < self.router.rank(final.cascade[0])
+
+
+@dataclass(frozen=True, eq=False)
+class _Calls:
+    """The agent's request and handler as something to call on an endpoint, and what each call gave."""
+
+    request: ModelRequest[Any]
+    handler: Callable[[ModelRequest[Any]], Any]
+    given: list[tuple[ModelResponse[Any], AIMessage] | None] = field(default_factory=list)
+    """Response and the reply in it, by attempt; None where there is none that could be returned."""
+    include_raw = False
+
+    def asked(self, metadata: Mapping[str, Any]) -> Request:
+        """Return the agent's request as the router knows requests."""
+        system = self.request.system_message
+        return Request(
+            (*((system,) if system else ()), *self.request.messages),
+            metadata=metadata,
+            tools=() if self.request.tool_choice == "none" else tuple(self.request.tools),
+            schema=_schema(self.request.response_format),
+            binding=self,
+        )
+
+    def bind(self, endpoint: Endpoint, model: BaseChatModel, key: Any) -> Target:  # noqa: ARG002 - nothing is kept
+        """Return the handler as a target that calls the endpoint's own model."""
+        return Target(_Handler(self, endpoint, model), EMPTY, endpoint.bound_config)
+
+    def started(self) -> Pieces:
+        """Begin an attempt, and return what listens to its stream."""
+        self.given.append(None)
+        return Pieces()
+
+    def read(self, outcome: ModelResponse[Any] | StructuredOutputError, pieces: Pieces) -> Any:
+        """Return what a call gave as a cascade reads it, and keep the response.
+
+        Raises:
+            ConnectionResetError: The reply was cut while it called a tool, which would run on half a value.
+        """
+        if isinstance(outcome, StructuredOutputError):
+            return {"raw": outcome.ai_message, "parsing_error": outcome}
+        replies = [message for message in outcome.result if isinstance(message, AIMessage)]
+        message = replies[-1] if replies else AIMessage("")
+        if message.tool_calls and (pieces.cut or ending(message)):
+            raise ConnectionResetError("the reply was cut while it called a tool")
+        self.given[-1] = outcome, message
+        if self.request.response_format is None:
+            return message
+        parsed = outcome.structured_response
+        told = next((m.text for m in outcome.result if isinstance(m, ToolMessage)), None)
+        error = ValueError(told) if parsed is None and told is not None else None
+        return {"raw": message, "parsed": parsed, "parsing_error": error}
+
+    def response(self, routed: Routed, before: Routed | None = None) -> ExtendedModelResponse[Any]:
+        """Return the chosen response with the finished reply in it, and the update that records decisions."""
+        chosen = self.given[cast("int", routed.decision.chosen)]
+        response, given = cast("tuple[ModelResponse[Any], AIMessage]", chosen)
+        reply = routed.reply.message
+        result = [reply if message is given else message for message in response.result]
+        replies = [reply] if before is None else [before.reply.message, reply]
+        records = [message.response_metadata["langroute"] for message in replies]
+        return ExtendedModelResponse(
+            ModelResponse(result, response.structured_response), Command(update={"langroute": records})
+        )
+
+
+class _Handler(Runnable[Any, Any]):
+    """The agent's handler as a runnable: what it calls inherits the attempt's config, gates and all."""
+
+    def __init__(self, calls: _Calls, endpoint: Endpoint, model: BaseChatModel) -> None:
+        self._calls = calls
+        self._settings = {**endpoint.bound_kwargs, **calls.request.model_settings}
+        self._model = model
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
+        pieces = self._calls.started()
+        with set_config_context(merge_configs(config, {"callbacks": [pieces]})) as context:
+            try:
+                outcome = context.run(self._calls.handler, self._request(input.messages))
+            except StructuredOutputError as error:
+                outcome = error
+        return self._calls.read(outcome, pieces)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
+        pieces = self._calls.started()
+        with set_config_context(merge_configs(config, {"callbacks": [pieces]})) as context:
+            handled = cast("Any", self._calls.handler(self._request(input.messages)))
+            try:
+                outcome = await asyncio.create_task(handled, context=context)
+            except StructuredOutputError as error:
+                outcome = error
+        return self._calls.read(outcome, pieces)
+
+    def _request(self, messages: Sequence[BaseMessage]) -> ModelRequest[Any]:
+        """Return the agent's request for this model; its system message is no part of the messages."""
+        asked = list(messages[1:] if self._calls.request.system_message else messages)
+        changed: Any = {"model": self._model, "messages": asked, "model_settings": self._settings}
+        return self._calls.request.override(**changed)
+
+
+def _schema(response_format: Any) -> Any:
+    known = isinstance(response_format, AutoStrategy | ToolStrategy | ProviderStrategy)
+    return response_format.schema if known else response_format
+
+
+def _ends_the_loop(routed: Routed) -> bool:
+    return routed.reply.parsed is not None or not routed.reply.message.tool_calls
