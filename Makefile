@@ -4,10 +4,15 @@ BIN := .venv/bin
 # Tests and the demo's stand-ins never leave the machine.
 CLEAN_ENV := env -u OPENAI_API_KEY -u OPENAI_BASE_URL -u OPENAI_API_BASE -u LANGSMITH_TRACING -u LANGCHAIN_TRACING_V2
 
+# As written: make would otherwise read the "$5" of "$500" as a variable of its own.
+override Q := $(value Q)
+override DOCS := $(value DOCS)
+export Q DOCS SMALL LARGE
+
 .PHONY: demo test lint campaign bench clean
 
 demo: .venv/ready
-	@Q="$$Q" DOCS="$$DOCS" SMALL="$$SMALL" LARGE="$$LARGE" $(BIN)/langroute demo
+	@$(BIN)/langroute demo
 
 test: .venv/ready lint
 	$(CLEAN_ENV) $(BIN)/python -m pytest -q -m "not campaign"
@@ -26,6 +31,7 @@ bench: .venv/ready
 	$(CLEAN_ENV) $(BIN)/python tests/benchmarks/overhead.py
 
 .venv/ready: pyproject.toml
+	@echo "Setting up .venv, which takes about a minute the first time."
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "langroute needs Python 3.11 or newer")'
 	test -d .venv || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'

@@ -1,6 +1,7 @@
 """Who answers in the demo: stand-ins on this machine, or, with a key, the models of `langroute.yaml`."""
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 from langroute import Policy
 from langroute.loading import read
 from langroute.policy import ModelSpec
+from langroute.redaction import redact
 from langroute.testing import LoopbackProvider, closed_port
 from langroute.testing.standins import large, small
 
@@ -19,10 +21,11 @@ _DEAD_ADDRESS = "http://127.0.0.1:9/v1"
 """Address in the policy at which nothing listens: port 9 is set aside for throwing data away."""
 
 _EXAMPLE_PRICES = {"small": {"input": 0.05, "output": 0.40}, "large": {"input": 0.25, "output": 2.00}}
-_STAND_IN_NOTICE = """\
-No OPENAI_API_KEY is set, so the models are STAND-INS: programs of langroute.testing, no language models, that
-rank, cut and fill from the text they are given. They are called over HTTP on 127.0.0.1; nothing leaves
-this machine. Their prices are example prices, in USD per million tokens: {prices}."""
+_STAND_IN_NOTICE = (
+    "No OPENAI_API_KEY is set, so the models are STAND-INS: programs of langroute.testing, no language "
+    "models, that rank, cut and fill from the text they are given. They are called over HTTP on 127.0.0.1; "
+    "nothing leaves this machine. Their prices are example prices, in USD per million tokens: {prices}."
+)
 _REAL_NOTICE = "OPENAI_API_KEY is set: prompts, documents and replies go to {names}{address}."
 _DEAD_NOTICE = "{} is down on purpose: its address is a loopback port on which nothing listens."
 
@@ -61,6 +64,11 @@ def backend(names: Mapping[str, str]) -> Iterator[Backend]:
         yield Backend(stand_ins, f"{_STAND_IN_NOTICE.format(prices=prices)}\n{down}")
 
 
+def shown_address(address: str) -> str:
+    """Return an address without the name, the password and the keys that may stand in it."""
+    return redact(re.sub(r"//[^/?#]*@", "//", address))
+
+
 def _rewritten(policy: Policy, write: Callable[[str, ModelSpec], dict[str, Any]]) -> Policy:
     """Return the policy with each of its models written anew."""
     tiers = {}
@@ -87,7 +95,7 @@ def _is_dead(spec: ModelSpec) -> bool:
 
 def _real_notice(policy: Policy) -> str:
     names = sorted({str(spec.model) for tier in policy.tiers.values() for spec in tier.models})
-    address = os.environ.get("OPENAI_BASE_URL")
+    address = shown_address(os.environ.get("OPENAI_BASE_URL", ""))
     return _REAL_NOTICE.format(names=" and ".join(names), address=f" at {address}" if address else "")
 
 

@@ -1,6 +1,7 @@
 """The demo's documents: the Python Language Reference that every CPython carries, or a folder of your own."""
 
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,13 @@ MAX_FOLDER_BYTES = 8_000_000
 
 _PASSAGE_CHARS = 1_000
 _LONGEST_PASSAGE_CHARS = 1_500
+_SUBJECT_CHARS = 80
 _RELEVANT_SHARE = 0.6
 """Share of the best passage's score below which a passage is not worth reading."""
 
 _UNDERLINE = re.compile(r"[=*~^\"-]{3,}")
 _MARKDOWN_HEADING = re.compile(r"#{1,6}\s+(.+)")
+_MARKDOWN_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _FOOTNOTE = re.compile(r"\s*\[\d{1,2}\](?=\W|$)")
 _BOLD = re.compile(r"(?<!\*)\*\*(?!\*)")
 _EMPHASIS = re.compile(r"(?<![\w*])\*(\w[^*\n]*?\w|\w)\*(?!\w)")
@@ -47,7 +50,7 @@ class Library:
         self.name = name
         self.passages = passages
         self.notes = notes
-        """What was left out and why, one line each."""
+        """What the reader must know, one line each: what was left out and why."""
         self._index = Bm25([f"{passage.title} {passage.title}\n{passage.text}" for passage in passages])
 
     def search(self, query: str, limit: int = 5) -> list[Passage]:
@@ -105,6 +108,27 @@ def folder(path: Path) -> Library:
         why = "; ".join(notes[:5]) if notes else "it holds no .txt or .md file"
         raise CorpusError(f"There is nothing to read in DOCS={path}: {why}.")
     return Library(str(path), passages, notes)
+
+
+def suggested_questions(library: Library, limit: int = 2) -> list[str]:
+    """Return questions on a library of which nobody said what it is about; [] where it has no words.
+
+    They ask for its headings, or for how a passage begins where none stands over it: one of each document,
+    the first document first, and further ones of the same document where there are too few.
+    """
+    documents = [passage.id.rpartition(":")[0] for passage in library.passages]
+    order = sorted(range(len(documents)), key=lambda at: documents[at] in documents[:at])
+    subjects = (_subject(library.passages[at]) for at in order)
+    distinct = dict.fromkeys(subject for subject in subjects if re.search(r"[^\W\d_]", subject))
+    return [f'What is there to know about "{subject}"?' for subject in list(distinct)[:limit]]
+
+
+def _subject(passage: Passage) -> str:
+    """Return a passage's heading, or its first sentence, in at most a line's words."""
+    first = re.split(r"(?<=[^\W\d_]{2})[.!?:](?:\s|$)|\n", passage.text, maxsplit=1)[0]
+    words = _MARKDOWN_LINK.sub(r"\1", passage.title or first)
+    plain = " ".join(re.sub(r"[`*\"“”#|<>]", "", words).split())
+    return textwrap.shorten(plain, _SUBJECT_CHARS, placeholder="").strip(" .,;:!?-")
 
 
 def _read(file: Path, left_bytes: int) -> tuple[str, str]:

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from backend import Backend, backend
-from corpus import CorpusError, Library, folder, reference
+from corpus import CorpusError, Library, folder, reference, suggested_questions
 from pipeline import Pipeline
-from report import bill, steps_table
+from report import bill, failed_calls, steps_view
 from rich.console import Console
 
 from langroute import LangrouteError, PolicyError, RoutedChatModel
+from langroute.errors import AllAttemptsFailed
+from langroute.redaction import redact
 from langroute.testing import capture_decisions
 
 QUESTIONS = (
@@ -27,6 +29,8 @@ QUESTIONS = (
     "When are decorators and default parameter values evaluated, and how does a with statement end?",
 )
 MAX_QUESTION_CHARS = 20_000
+_MAX_REASON_CHARS = 300
+_MADE_UP = "No question was given: these were made from the documents' own words. Ask yours with Q='...'."
 _NO_ANSWER, _BAD_INPUT = 1, 2
 _WIDTH_WITHOUT_TERMINAL = 160
 
@@ -36,8 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _options(argv)
     _print_anything()
     try:
-        questions = [_question(options.question)] if options.question.strip() else QUESTIONS
-        library = folder(Path(options.docs)) if options.docs else reference()
+        asked = [_question(options.question)] if options.question.strip() else []
+        library = _library(options.docs)
+        questions = asked or _questions(library, own=bool(options.docs))
         names = {tier: name for tier, name in (("small", options.small), ("large", options.large)) if name}
         with backend(names) as models:
             return _run(models, library, questions)
@@ -58,7 +63,8 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="rag_demo.py",
         description="A routed RAG pipeline over the Python Language Reference, or over a folder of your own.",
         epilog="Without OPENAI_API_KEY, stand-in models answer and nothing leaves this machine; with it, the "
-        "models of langroute.yaml do. OPENAI_BASE_URL names another server, --small and --large its models.",
+        "models of langroute.yaml do. OPENAI_BASE_URL names another server, --small and --large its models. "
+        "A question too long for a command line comes from a file: make demo Q=- < file.",
     )
     env = os.environ.get
     parser.add_argument(
@@ -70,6 +76,26 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--small", default=env("SMALL", ""), help="model of the small tier (default: $SMALL)")
     parser.add_argument("--large", default=env("LARGE", ""), help="model of the large tier (default: $LARGE)")
     return parser.parse_args(argv)
+
+
+def _library(docs: str) -> Library:
+    # Not Path.expanduser, which raises where it knows no home: "~nobody" is then simply not there.
+    return folder(Path(os.path.expanduser(docs))) if docs else reference()  # noqa: PTH111
+
+
+def _questions(library: Library, *, own: bool) -> Sequence[str]:
+    """Return what to ask where nobody said: about the manual, or about what the documents are about.
+
+    Raises:
+        _BadQuestionError: The documents have no words to ask about.
+    """
+    if not own:
+        return QUESTIONS
+    questions = suggested_questions(library)
+    if not questions:
+        raise _BadQuestionError(f"Nothing in {library.name} suggests a question. Ask one: Q='...'")
+    library.notes.append(_MADE_UP)
+    return questions
 
 
 def _question(given: str) -> str:
@@ -103,26 +129,36 @@ def _run(models: Backend, library: Library, questions: Sequence[str]) -> int:
     answered = True
     with capture_decisions() as run:
         for question in questions:
-            answered &= _ask(pipeline, question, console)
+            answered &= _ask(pipeline, question, models, console)
     console.print(bill(models.policy, run))
     return 0 if answered else _NO_ANSWER
 
 
-def _ask(pipeline: Any, question: str, console: Console) -> bool:
+def _ask(pipeline: Any, question: str, models: Backend, console: Console) -> bool:
     """Put one question to the pipeline and show what came of it; False where no answer did."""
     console.print(f"\nQuestion: {question}", style="bold")
     with capture_decisions() as decisions:
         try:
             state = pipeline.invoke({"question": question})
         except Exception as error:  # whatever a provider or a policy throws, the reader gets a message
-            state = {"answer": f"none, because {type(error).__name__}: {error}"}
+            state = {"answer": f"none, because {_reason(error)}"}
     console.print(f"Search query: {state.get('query', '')}")
     console.print(
         f"Passages read: {', '.join(passage.id for passage in state.get('passages', ())) or 'none'}"
     )
     console.print(f"Answer: {state['answer']}\n")
-    console.print(steps_table(decisions))
+    console.print(steps_view(decisions, console.width))
+    for line in failed_calls(models.policy, decisions):
+        console.print(line)
     return "question" in state
+
+
+def _reason(error: Exception) -> str:
+    """Return what ended a question, short and without secrets; failed calls are told below the steps."""
+    # The group's own words: its text repeats the reason of every call.
+    said = error.message if isinstance(error, AllAttemptsFailed) else str(error)
+    line = redact(" ".join(f"{type(error).__name__}: {said}".split()))
+    return line if len(line) <= _MAX_REASON_CHARS else f"{line[: _MAX_REASON_CHARS - 1]}…"
 
 
 def _print_anything() -> None:

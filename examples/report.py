@@ -2,32 +2,45 @@
 
 from collections.abc import Sequence
 
+from backend import shown_address
+from langchain_core.language_models import BaseChatModel
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from langroute import Policy
+from langroute.building import address
 from langroute.cascade import Attempt
 from langroute.cost import total_usd
 from langroute.decision import Decision
 from langroute.endpoints import Endpoint, Endpoints
 
 _COLUMNS = ("step", "tier", "model", "why", "attempts", "verdicts", "latency", "cost")
+_UNBROKEN = ("step", "tier", "latency", "cost")
+_TABLE_FROM_COLUMNS = 120
+"""Width below which the table's cells would be a word wide."""
+_UNREACHED = ("connection", "cut_stream", "timeout")
+"""Failures that the address may explain."""
 _ASSUMPTION = "an estimate: each step's returned reply, its tokens at the top tier's price, accepted at once"
 _WORTH_SAYING = 0.005
 """Share below which two sums are called the same."""
 
 
-def steps_table(decisions: Sequence[Decision]) -> Table:
-    """Return a table with one row for each step of one question."""
-    table = Table(show_lines=True, pad_edge=False)
-    for column in _COLUMNS:
-        table.add_column(
-            column, justify="right" if column in ("latency", "cost") else "left", overflow="fold"
-        )
-    for decision in decisions:
-        table.add_row(*(Text(cell) for cell in _row(decision)))
-    return table
+def steps_view(decisions: Sequence[Decision], width: int) -> Table | Group:
+    """Return the steps of one question as a table, or in a narrow terminal one below the other."""
+    rows = [_row(decision) for decision in decisions]
+    return _table(rows) if width >= _TABLE_FROM_COLUMNS else Group(*(_block(row) for row in rows))
+
+
+def failed_calls(policy: Policy, decisions: Sequence[Decision]) -> list[str]:
+    """Return why calls failed, each reason once; the address too where an endpoint was not reached."""
+    endpoints = Endpoints(policy).by_name
+    lines = []
+    for attempt in (attempt for decision in decisions for attempt in decision.attempts):
+        if failure := attempt.failure:
+            at = _address(endpoints[attempt.endpoint]) if failure.kind in _UNREACHED else ""
+            lines.append(f"{attempt.endpoint} failed: {failure.kind}{at}: {failure.message}")
+    return list(dict.fromkeys(lines))
 
 
 def bill(policy: Policy, decisions: Sequence[Decision]) -> Group:
@@ -45,6 +58,35 @@ def bill(policy: Policy, decisions: Sequence[Decision]) -> Group:
         Text(f"Cost with tier {top} everywhere: {_usd(everywhere)} ({_ASSUMPTION})"),
         Text(_difference(spent, everywhere), style="bold"),
     )
+
+
+def _table(rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(show_lines=True, pad_edge=False)
+    for column in _COLUMNS:
+        side = "right" if column in ("latency", "cost") else "left"
+        table.add_column(column, justify=side, overflow="fold", no_wrap=column in _UNBROKEN)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _block(row: Sequence[str]) -> Group:
+    """Return one step in a few lines: what it came to, and below it the cells that are long."""
+    step, tier, model, *long, latency, cost = row
+    details = Table.grid(padding=(0, 2, 0, 0))
+    details.add_column(no_wrap=True)
+    details.add_column(overflow="fold")
+    for name, text in zip(_COLUMNS[3:6], long, strict=True):
+        if text:
+            details.add_row(Text(f"  {name}"), Text(text))
+    by = tier if tier == model else f"{tier} ({model})"
+    return Group(Text(f"{step}: {by}, {latency}, {cost}", style="bold"), details)
+
+
+def _address(endpoint: Endpoint) -> str:
+    given = endpoint.spec.model if isinstance(endpoint.spec.model, BaseChatModel) else None
+    set_to = address(given, endpoint.provider, endpoint.spec.settings)
+    return f" at {shown_address(set_to)}" if set_to else ""
 
 
 def _row(decision: Decision) -> tuple[str, ...]:

@@ -3,13 +3,13 @@
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
 from langroute.cost import Spend
 from langroute.effects import Io
 from langroute.endpoints import Endpoint
+from langroute.replies import read_reply
 from langroute.targets import BoundSchema, Target
 from langroute.verifiers.base import Opinion
 
@@ -58,15 +58,16 @@ def ask(
         lambda: target.acall(prompt, merged),
         timeout_s or endpoint.timeout_s,
     )
-    message: AIMessage = answer if schema is None else answer["raw"]
+    reply = read_reply(answer, target.parse)
+    message = reply.message
     usage, cost_usd, _ = endpoint.cost_of(message)
     spend = Spend(purpose, endpoint.name, usage, cost_usd)
     if schema is None:
         return Opinion(message, None, spend)
-    if answer["parsed"] is None:
-        found = answer["parsing_error"] or "no object in the answer"
+    if reply.parsed is None:
+        found = " ".join(str(reply.parsing_error or "no object in it").split())[:200]
         raise UnreadableOpinion(f"{endpoint.name} gave no readable {purpose} answer: {found}", spend=spend)
-    return Opinion(message, answer["parsed"], spend)
+    return Opinion(message, reply.parsed, spend)
 
 
 def _target(endpoint: Endpoint, schema: Any) -> Target:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
@@ -17,6 +17,7 @@ from langroute.calls import ModelCall
 from langroute.cascade import Accept, Ask, Attempt, Call, Outcome, Plan, Stop, Verdict, next_move
 from langroute.decision import Decision, StepAnswer
 from langroute.effects import Flow
+from langroute.endpoints import Endpoint
 from langroute.errors import (
     AllAttemptsFailed,
     ApprovalRequired,
@@ -166,10 +167,12 @@ class Cascade:
         """Make one call and return the reply that came; a call that failed is appended and gives None."""
         call = self._open(judge, plan, move)
         self._calls.append(call)
+        endpoint = self._router.endpoints.by_name[move.endpoint]
         clock = self._router.clock
         call.started_s = clock()
         try:
-            reply = _came(read_reply((yield call)))
+            reply = read_reply((yield call), call.target.parse)
+            _came_whole(reply.message, endpoint)
         except BaseException as error:
             self._not_answered(move, call, error, clock() - call.started_s)
             return None
@@ -313,14 +316,20 @@ class Cascade:
         return error
 
 
-def _came(reply: Reply) -> Reply:
-    """Return the reply, unless nothing came: a stream cut before its first content raises no error."""
-    message = reply.message
-    if message.content or message.tool_calls or message.invalid_tool_calls or finish_words(message):
-        return reply
-    if any(message.additional_kwargs.values()):
-        return reply
-    raise ConnectionResetError("the reply ended before its first content and without a finish reason")
+def _came_whole(message: AIMessage, endpoint: Endpoint) -> None:
+    """Raise where a reply was cut without an error: a stream that ends cleanly looks whole to LangChain.
+
+    A reply of an OpenAI wire always says why it ended, unless its server is known not to.
+    """
+    if finish_words(message) or any(message.additional_kwargs.values()):
+        return
+    if not (message.content or message.tool_calls or message.invalid_tool_calls):
+        raise ConnectionResetError("the reply ended before its first content and without a finish reason")
+    if message.response_metadata.get("model_provider") == "openai" and not endpoint.spec.omits_finish_reason:
+        raise ConnectionResetError(
+            "the reply ended without a finish reason; if this server never gives one, say so with"
+            " `omits_finish_reason: true`"
+        )
 
 
 def _too_late(verdict: Verdict) -> Verdict:

@@ -2,7 +2,7 @@
 
 import contextvars
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
@@ -11,6 +11,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 
 from langroute.asking import ask
 from langroute.cascade import Attempt, Call, Plan, Verdict
+from langroute.cost import Spend
 from langroute.effects import Flow, within
 from langroute.errors import LangrouteError, NoEndpointAvailable
 from langroute.failures import classify
@@ -19,6 +20,7 @@ from langroute.request import Request, tool_name
 from langroute.runs import unheard
 from langroute.streams import Commit
 from langroute.verifiers.base import Case, Opinion, Verifier
+from langroute.verifiers.schema import Schema
 
 if TYPE_CHECKING:
     from langroute.router import Router
@@ -69,7 +71,7 @@ class Judge:
     def _always(self, move: Call, reply: Reply) -> Iterator[Verdict]:
         """Yield the verdicts that no policy needs to ask for."""
         if self._request.schema is not None and not _goes_on(self._request, reply):
-            yield _structured(reply, usable=self._request.binding.include_raw)
+            yield _structured(self._request, reply, usable=self._request.binding.include_raw)
         for call in reply.message.tool_calls:
             demanded = self._risky.get(call["name"])
             if demanded is not None and self._router.rank(move.tier) < self._router.rank(demanded):
@@ -139,7 +141,13 @@ def _checked(verifier: Verifier, case: Case) -> Flow[Verdict]:
     except Exception as error:
         if classify(error) is None and not isinstance(error, LangrouteError):
             raise
-        return Verdict(verifier.name, accepted=False, reason=f"could not be checked: {error}", unsure=True)
+        return Verdict(
+            verifier.name,
+            accepted=False,
+            reason=f"could not be checked: {_in_one_line(error)}",
+            unsure=True,
+            spend=_spent(error),
+        )
 
 
 def _goes_on(request: Request, reply: Reply) -> bool:
@@ -148,18 +156,28 @@ def _goes_on(request: Request, reply: Reply) -> bool:
     return bool(request.tools and calls) and reply.parsed is None and reply.parsing_error is None
 
 
-def _structured(reply: Reply, *, usable: bool) -> Verdict:
+def _structured(request: Request, reply: Reply, *, usable: bool) -> Verdict:
     """Judge whether the reply gave the object that the caller's schema asks for."""
-    if reply.parsing_error is None and reply.parsed is not None:
-        return Verdict("structured", accepted=True, reason="the reply parses under the schema")
     reason = "the reply holds no object of the schema asked for"
     if reply.parsing_error is not None:
-        reason = f"the reply does not parse: {_first_line(reply.parsing_error)}"
+        reason = f"the reply does not parse: {_in_one_line(reply.parsing_error)}"
+    elif isinstance(reply.parsed, dict):  # a TypedDict or a JSON Schema: nothing has looked inside yet
+        case = Case(request, reply.message, "", "", _nobody_to_ask, reply.parsed)
+        return replace(Schema().check(case), verifier="structured", usable=usable)
+    elif reply.parsed is not None:
+        return Verdict("structured", accepted=True, reason="the reply parses under the schema")
     return Verdict("structured", accepted=False, reason=reason, usable=usable)
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("For troubleshooting")[0].strip()[:500] or type(error).__name__
+def _in_one_line(error: BaseException) -> str:
+    text = str(error).partition("For troubleshooting")[0].partition("For further information")[0]
+    return " ".join(text.split())[:300] or type(error).__name__
+
+
+def _spent(error: BaseException) -> tuple[Spend, ...]:
+    """Return what an answer cost that came and could not be read."""
+    spend = getattr(error, "spend", None)
+    return (spend,) if isinstance(spend, Spend) else ()
 
 
 def _risky_tools(router: "Router", request: Request) -> dict[str, str]:

@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
 
 from langroute.request import Request
 
@@ -48,6 +49,15 @@ class Pieces(BaseCallbackHandler):
 
     def __init__(self) -> None:
         self._arguments: dict[Any, str] = {}
+
+    def heard_in(self, config: RunnableConfig) -> RunnableConfig:
+        """Return the config with this listener in it."""
+        callbacks = config.get("callbacks")
+        if not isinstance(callbacks, BaseCallbackManager):
+            return {**config, "callbacks": [*(callbacks or ()), self]}
+        manager = callbacks.copy()
+        manager.add_handler(self, inherit=True)
+        return {**config, "callbacks": manager}
 
     def on_chat_model_start(self, *_: Any, **__: Any) -> None:
         """Start anew: of a call that was made twice the later one counts."""

@@ -16,7 +16,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
-from langchain_core.runnables.config import merge_configs, set_config_context
+from langchain_core.runnables.config import set_config_context
 from langgraph.types import Command
 
 from langroute import drive
@@ -247,7 +247,7 @@ class _Handler(Runnable[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
         pieces = self._calls.started()
-        with set_config_context(merge_configs(config, {"callbacks": [pieces]})) as context:
+        with set_config_context(pieces.heard_in(config or {})) as context:
             try:
                 outcome = context.run(self._calls.handler, self._request(input.messages))
             except StructuredOutputError as error:
@@ -256,7 +256,7 @@ class _Handler(Runnable[Any, Any]):
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
         pieces = self._calls.started()
-        with set_config_context(merge_configs(config, {"callbacks": [pieces]})) as context:
+        with set_config_context(pieces.heard_in(config or {})) as context:
             handled = cast("Any", self._calls.handler(self._request(input.messages)))
             try:
                 outcome = await asyncio.create_task(handled, context=context)

@@ -110,6 +110,8 @@ class ModelSpec(_Written):
         default_factory=dict
     )
     """What the model can do; overrides the model's own profile."""
+    omits_finish_reason: bool = False
+    """True for a server that ends whole replies without a finish reason; else such a reply counts as cut."""
     boundary: Name = "hosted"
     """Where it runs: `local`, `hosted` or a label of your own; a step may forbid some."""
 

@@ -1,5 +1,6 @@
 """What a call gave, in one form, and the message that goes back to the caller with its record in it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 from uuid import uuid4
@@ -20,11 +21,19 @@ class Reply:
     parsing_error: BaseException | None = None
 
 
-def read_reply(result: Any) -> Reply:
-    """Read a model's message or a structured chain's `{raw, parsed, parsing_error}`."""
-    if isinstance(result, dict):
+def read_reply(result: Any, parse: Callable[[AIMessage], Any] | None = None) -> Reply:
+    """Read a model's message or a structured chain's `{raw, parsed, parsing_error}`.
+
+    With `parse`, the object is read off the message; a ValueError of it is the parsing error.
+    """
+    if not isinstance(result, dict):
+        return Reply(cast("AIMessage", result))
+    if parse is None:
         return Reply(result["raw"], result.get("parsed"), result.get("parsing_error"))
-    return Reply(cast("AIMessage", result))
+    try:
+        return Reply(result["raw"], parse(result["raw"]))
+    except ValueError as error:
+        return Reply(result["raw"], None, error)
 
 
 def finished(reply: Reply, decision: Decision) -> Reply:

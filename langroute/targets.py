@@ -4,11 +4,13 @@ Tools and schemas are kept as the caller gave them and bound to each endpoint's 
 called, because providers differ in how they take them; every binding is made once per endpoint.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
 from langchain_core.runnables import (
     Runnable,
     RunnableBinding,
@@ -17,11 +19,16 @@ from langchain_core.runnables import (
     RunnableSequence,
 )
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import BaseModel
 
 from langroute.endpoints import Endpoint
 from langroute.request import EMPTY, Request
+from langroute.verifiers.finish import ending
 
 __all__ = ["BoundSchema", "BoundTools", "Target", "openai_tool", "target"]
+
+
+_FENCED = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,8 @@ class Target:
     kwargs: Mapping[str, Any]
     config: RunnableConfig | None = None
     """Config that the endpoint's model was given with; the caller's is merged over it."""
+    parse: Callable[[AIMessage], Any] | None = None
+    """How the object is read off the reply, where the chain itself does not; raises ValueError."""
 
     async def acall(self, prompt: Any, config: RunnableConfig | None) -> Any:
         """Await the whole reply.
@@ -81,8 +90,17 @@ class BoundSchema:
         """Return the endpoint's own structured chain, which gives reply, parsed object and parsing error."""
         if key not in self._made:
             chain = model.with_structured_output(self.schema, include_raw=True, **self.kwargs)
-            self._made[key] = Target(_with_kwargs(chain, endpoint.bound_kwargs), EMPTY, endpoint.bound_config)
+            parse = self._parse if _leave_unparsed(chain) else None
+            chain = _with_kwargs(chain, endpoint.bound_kwargs)
+            self._made[key] = Target(chain, EMPTY, endpoint.bound_config, parse)
         return self._made[key]
+
+    def _parse(self, reply: AIMessage) -> Any:
+        """Return the reply's JSON as an instance of the schema, also where it stands in one fenced block."""
+        if ending(reply) is not None or not reply.text:
+            return None
+        fenced = _FENCED.fullmatch(reply.text.strip())
+        return self.schema.model_validate_json(fenced.group(1) if fenced else reply.text)
 
 
 def target(endpoint: Endpoint, request: Request) -> Target:
@@ -95,13 +113,42 @@ def target(endpoint: Endpoint, request: Request) -> Target:
     if request.binding is None:
         return Target(model, {**endpoint.bound_kwargs, **request.kwargs}, endpoint.bound_config)
     bound = request.binding.bind(endpoint, model, key)
-    return Target(bound.runnable, {**bound.kwargs, **request.kwargs}, bound.config)
+    return Target(bound.runnable, {**bound.kwargs, **request.kwargs}, bound.config, bound.parse)
+
+
+def _leave_unparsed(chain: Runnable[Any, Any]) -> bool:
+    """Let a chain that would parse inside the OpenAI client give the raw reply; say whether it is one.
+
+    The client raises a validation error out of the call, and a reply that was paid for would be lost
+    with it: a pydantic class as `response_format` becomes the JSON Schema that the client makes of it.
+    """
+    bound = _model_step(chain)
+    schema = bound.kwargs.get("response_format") if isinstance(bound, RunnableBinding) else None
+    if not isinstance(schema, type) or not issubclass(schema, BaseModel):
+        return False
+    from openai import pydantic_function_tool
+
+    function = pydantic_function_tool(schema)["function"]
+    told = bound.kwargs.get("ls_structured_output_format", {}).get("kwargs", {})
+    strict = told.get("strict") is not False
+    bound.kwargs["response_format"] = {
+        "type": "json_schema",
+        "json_schema": {"name": function["name"], "schema": function["parameters"], "strict": strict},
+    }
+    return True
+
+
+def _model_step(chain: Runnable[Any, Any]) -> Any:
+    """Return the model inside a structured chain that gives the raw reply; None where it has another form."""
+    if isinstance(chain, RunnableSequence) and isinstance(chain.first, RunnableParallel):
+        return chain.first.steps__.get("raw")
+    return None
 
 
 def _with_kwargs(chain: Runnable[Any, Any], kwargs: Mapping[str, Any]) -> Runnable[Any, Any]:
     """Give an endpoint's bound arguments to the model inside a structured chain, which would lose them."""
-    if kwargs and isinstance(chain, RunnableSequence) and isinstance(chain.first, RunnableParallel):
-        steps = cast("dict[str, Runnable[Any, Any]]", chain.first.steps__)
+    if kwargs and _model_step(chain) is not None:
+        steps = cast("dict[str, Runnable[Any, Any]]", cast("Any", chain).first.steps__)
         steps["raw"] = steps["raw"].bind(**kwargs)
     return chain
 

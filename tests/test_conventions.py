@@ -234,3 +234,8 @@ def test_readme_code_runs(block: str, tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.setenv("OPENAI_BASE_URL", provider.base_url)
         monkeypatch.setenv("OPENAI_API_KEY", "loopback")
         exec(compile(block, "README.md", "exec"), {"__name__": "readme"})  # noqa: S102 - our own README
+
+
+def test_readme_has_no_placeholder() -> None:
+    readme = (SOURCES[0].parents[1] / "README.md").read_text()
+    assert "@@" not in readme

@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,10 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from langroute.testing import LoopbackProvider
+from langroute.testing import LoopbackProvider, closed_port
 from langroute.testing.standins import large, small
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
 NOT_OURS = ("OPENAI_", "LANGSMITH_", "LANGCHAIN_", "Q", "DOCS", "SMALL", "LARGE")
 WIDE = {"COLUMNS": "500"}
 
@@ -147,6 +149,40 @@ def test_folder_without_readable_text_is_refused_by_name(run, tmp_path, name, co
     assert said in done.err
 
 
+def test_tilde_is_the_home_folder(run, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "moss.txt").write_text("Moss drinks through its leaves.")
+    done = run(DOCS="~/notes", Q="How does moss drink?", HOME=str(tmp_path))
+    assert "Moss drinks through its leaves [moss.txt:1]." in done.out
+    assert "DOCS=~nobody-here/notes is not there" in run(DOCS="~nobody-here/notes").err
+
+
+def test_folder_without_a_question_is_asked_about_its_own_words(run, tmp_path):
+    (tmp_path / "bees.md").write_text("# Bees\n\nWorkers live six weeks.\n\n## Honey\n\nIt keeps for years.")
+    (tmp_path / "moss.txt").write_text("Moss (wet) has no roots. It drinks through its leaves.")
+    done = run(DOCS=str(tmp_path))
+    asked = ['What is there to know about "Bees"?', 'What is there to know about "Moss (wet) has no roots"?']
+    assert re.findall(r"^Question: (.+)$", done.out, re.MULTILINE) == asked
+    assert "these were made from the documents' own words. Ask yours with Q='...'" in done.out
+    assert "[bees.md:1]" in done.out
+
+
+def test_folder_without_words_wants_a_question(run, tmp_path):
+    (tmp_path / "table.txt").write_text("1 2 3\n4 5 6")
+    done = run(DOCS=str(tmp_path))
+    assert done.code == 2
+    assert "suggests a question. Ask one: Q='...'" in done.err
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_no_terminal_width_breaks_a_step_or_a_sum_of_money(run, columns):
+    done = run(Q="What does the pass statement do?", COLUMNS=str(columns))
+    assert max(map(len, done.out.splitlines())) <= columns
+    steps = re.findall(r"^│?(query_rewrite|extraction|planning|synthesis)\b", done.out, re.MULTILINE)
+    assert steps == ["query_rewrite", "extraction", "planning", "synthesis"]
+    assert len(re.findall(r"\d+ ms\W+\$0\.\d{6}\b", done.out)) == 4
+
+
 def test_empty_folder_missing_folder_and_file_instead_of_folder_are_refused(run, tmp_path):
     assert "nothing to read" in run(DOCS=str(tmp_path)).err
     assert "is not there" in run(DOCS=str(tmp_path / "none")).err
@@ -200,6 +236,71 @@ def test_refused_key_is_a_message_and_no_answer(run):
         done = run(Q="What does pass do?", OPENAI_API_KEY="sk-wrong", OPENAI_BASE_URL=server.base_url)
     assert done.code == 1
     assert "Answer: none, because" in done.out
+    assert "small failed: auth: " in done.out
+    assert "sk-wrong" not in done.out
+
+
+def test_reason_of_a_failed_call_is_told_once(run):
+    with LoopbackProvider({"gpt-5-nano": small}) as server:
+        done = run(Q="Why?", SMALL="nope", OPENAI_API_KEY="any", OPENAI_BASE_URL=server.base_url)
+    assert done.code == 1
+    assert re.search(r"^small failed: not_found: .*The model `nope` does not exist", done.out, re.MULTILINE)
+    assert done.out.count("`nope`") == 1
+
+
+def test_dead_server_is_named_without_the_password_in_its_address(run):
+    port = closed_port().removeprefix("http://")
+    done = run(Q="Why?", OPENAI_API_KEY="any", OPENAI_BASE_URL=f"http://ada:pa55@{port}")
+    assert done.code == 1
+    assert re.search(
+        rf"^small failed: connection at http://{port}: .*Connection error.*\(\w+: ", done.out, re.MULTILINE
+    )
+    assert f"go to openai:gpt-5-mini and openai:gpt-5-nano at http://{port}." in done.out
+    assert "ada" not in done.out
+    assert "pa55" not in done.out
+
+
+@pytest.fixture
+def make(tmp_path):
+    """`make` in a folder of its own, where the demo shows its question, its folder and what it reads."""
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    demo = tmp_path / "langroute"
+    demo.write_text('#!/bin/sh\nprintf "%s|%s|" "$Q" "$DOCS"\ncat\n')
+    demo.chmod(0o755)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith((*NOT_OURS, "MAKE"))}
+
+    def run_make(*arguments: str, stdin: str = "", **environment: str) -> str:
+        command = ["make", "-s", "-f", str(ROOT / "Makefile"), f"BIN={tmp_path}", *arguments]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=clean | environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    return run_make
+
+
+@pytest.mark.parametrize("question", ["Is it $500 or $(5)00?", '`ls` "x" # it\'s', "a\nb"])
+def test_make_hands_question_and_folder_on_as_written(make, question):
+    demo = ("-o", ".venv/ready", "demo")
+    assert make(*demo, f"Q={question}", "DOCS=~/my $notes") == f"{question}|~/my $notes|"
+    assert make(*demo, Q=question, DOCS="~/my $notes") == f"{question}|~/my $notes|"
+
+
+def test_make_hands_standard_input_on_however_long(make):
+    long = "why? " * 200_000
+    assert make("-o", ".venv/ready", "demo", "Q=-", stdin=long) == f"-||{long}"
+
+
+def test_make_says_what_takes_a_minute_before_it_does(make, tmp_path):
+    (tmp_path / "pyproject.toml").touch()
+    assert "Setting up .venv, which takes about a minute" in make("-n", "demo").splitlines()[0]
 
 
 def test_help_names_every_variable(run, capsys):
@@ -207,3 +308,4 @@ def test_help_names_every_variable(run, capsys):
         run("--help")
     shown = capsys.readouterr().out
     assert all(f"${name}" in shown for name in ("Q", "DOCS", "SMALL", "LARGE"))
+    assert "make demo Q=- < file" in " ".join(shown.split())

@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 from routed_models import BAD, GOOD, STREAMS, Closing, calls, down, pieces, routed, shown
 
+from langroute import RoutedChatModel
 from langroute.errors import PartialStream
 from langroute.streams import CHUNKS, Gate
 from langroute.testing import Answer, Fault, LoopbackProvider, ScriptedChatModel, capture_decisions
@@ -265,6 +266,25 @@ async def test_whole_reply_that_breaks_off_falls_back(mode: str) -> None:
         provider.fail("small-a", Fault("cut"))
         model = routed({name: provider.chat_model(name) for name in ("small-a", "small-b")})
         assert await shown(model, mode) == GOOD
+
+
+@pytest.mark.parametrize("mode", STREAMS)
+async def test_text_that_is_cut_cleanly_is_never_returned_as_whole(mode: str) -> None:
+    with LoopbackProvider({"small-a": LONG, "small-b": GOOD}) as provider:
+        provider.fail("small-a", Fault("cut", after_chunks=5))
+        given = {name: provider.chat_model(name) for name in ("small-a", "small-b")}
+        with pytest.raises(PartialStream) as caught:
+            await shown(routed(given), mode)
+        assert LONG.startswith(caught.value.text)
+        assert await shown(routed(given, verify=["not_truncated"]), mode) == GOOD
+
+
+def test_server_that_never_gives_a_finish_reason_may_say_so_in_the_policy() -> None:
+    with LoopbackProvider({"small-a": LONG}) as provider:
+        provider.fail("small-a", Fault("cut", after_chunks=5))
+        lax = {"model": provider.chat_model("small-a"), "omits_finish_reason": True}
+        model = RoutedChatModel({"tiers": {"small": [lax]}})
+        assert LONG.startswith("".join(chunk.text for chunk in model.stream("When?")))
 
 
 @pytest.mark.parametrize("verify", [[], ["not_truncated", "tool_calls"]], ids=["unverified", "verified"])

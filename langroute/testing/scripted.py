@@ -53,6 +53,9 @@ class _Progress:
             self.calls.append(call)
             return len(self.calls) - 1
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
 
 class ScriptedChatModel(BaseChatModel):
     """A chat model for tests: `replies` are given one a call, in order, or `reply` for every call.
@@ -60,7 +63,7 @@ class ScriptedChatModel(BaseChatModel):
     A call past the last of `replies` raises an `AssertionError` that says so. All modes work (invoke,
     stream and their async twins), as do `bind_tools` and `with_structured_output`. Streams come word by
     word, then one last chunk with usage and finish reason. `calls` holds what the model was asked. Safe to
-    use from several threads; copies (`model_copy`) share script and calls.
+    use from several threads; copies (`model_copy`, `copy.deepcopy`) share script and calls.
 
     ```python
     model = ScriptedChatModel(name="small", replies=["Hello!", RuntimeError("down")])

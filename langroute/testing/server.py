@@ -106,6 +106,10 @@ class LoopbackServer:
             return await self._fail(fault, asked, request)
         except WireError as error:
             return _refusal(error)
+        except asyncio.CancelledError:
+            # Only the end of the loop cancels a request: the server stopped while a brain was at it. The client
+            # has gone by then, and uvicorn would print the cancellation as an error of the application.
+            return Response()
 
     async def _complete(self, asked: RecordedRequest, answer: Answer | None = None) -> dict[str, Any]:
         # In a thread, since a brain may take its time or wait for its test; left behind if the server stops.

@@ -132,7 +132,7 @@ def test_stop_is_quick_while_requests_hang():
         assert all(isinstance(each.exception(timeout=2), openai.APIConnectionError) for each in hanging)
 
 
-def test_stop_leaves_a_brain_that_blocks_behind():
+def test_stop_leaves_a_brain_that_blocks_behind_and_logs_nothing(caplog):
     entered, released = threading.Event(), threading.Event()
 
     def block(_body):
@@ -149,6 +149,7 @@ def test_stop_leaves_a_brain_that_blocks_behind():
         assert time.monotonic() - started_s < 2
         assert isinstance(blocked.exception(timeout=2), openai.APIConnectionError)
         released.set()
+    assert caplog.text == ""
 
 
 def test_unknown_fault_and_unknown_model_are_refused(provider):

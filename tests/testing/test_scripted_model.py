@@ -1,5 +1,6 @@
 """`ScriptedChatModel`: what its script can hold, and that every mode of a chat model works."""
 
+import copy
 import math
 from concurrent.futures import ThreadPoolExecutor
 
@@ -135,6 +136,16 @@ def test_calls_hold_messages_and_mode_and_copies_share_them():
         ("first", False),
         ("second", True),
     ]
+
+
+def test_deep_copies_share_script_and_calls():
+    model = ScriptedChatModel(replies=["a", RuntimeError("down"), Answer("c")])
+    twin = copy.deepcopy(model)
+    assert model.invoke("first").text == "a"
+    with pytest.raises(RuntimeError, match="down"):
+        twin.invoke("second")
+    assert model.invoke("third").text == "c"
+    assert len(twin.calls) == 3
 
 
 def test_threads_share_a_script_without_losing_a_reply():
