@@ -113,8 +113,7 @@ def folder(path: Path) -> Library:
 def suggested_questions(library: Library, limit: int = 2) -> list[str]:
     """Return questions on a library of which nobody said what it is about; [] where it has no words.
 
-    They ask for its headings, or for how a passage begins where none stands over it: one of each document,
-    the first document first, and further ones of the same document where there are too few.
+    One of each document, the first document first, and further ones of the same where there are too few.
     """
     documents = [passage.id.rpartition(":")[0] for passage in library.passages]
     order = sorted(range(len(documents)), key=lambda at: documents[at] in documents[:at])
@@ -124,9 +123,11 @@ def suggested_questions(library: Library, limit: int = 2) -> list[str]:
 
 
 def _subject(passage: Passage) -> str:
-    """Return a passage's heading, or its first sentence, in at most a line's words."""
+    """Return a passage's heading, or its first sentence where the text below has no word of the heading."""
     first = re.split(r"(?<=[^\W\d_]{2})[.!?:](?:\s|$)|\n", passage.text, maxsplit=1)[0]
-    words = _MARKDOWN_LINK.sub(r"\1", passage.title or first)
+    said = set(re.findall(r"[^\W\d_]{3,}", passage.text.lower()))
+    spoken_of = not said.isdisjoint(re.findall(r"\w+", passage.title.lower()))
+    words = _MARKDOWN_LINK.sub(r"\1", passage.title if spoken_of else first)
     plain = " ".join(re.sub(r"[`*\"“”#|<>]", "", words).split())
     return textwrap.shorten(plain, _SUBJECT_CHARS, placeholder="").strip(" .,;:!?-")
 

@@ -62,9 +62,10 @@ def bill(policy: Policy, decisions: Sequence[Decision]) -> Group:
 
 def _table(rows: Sequence[Sequence[str]]) -> Table:
     table = Table(show_lines=True, pad_edge=False)
-    for column in _COLUMNS:
-        side = "right" if column in ("latency", "cost") else "left"
-        table.add_column(column, justify=side, overflow="fold", no_wrap=column in _UNBROKEN)
+    for name in _COLUMNS:
+        table.add_column(name, overflow="fold", no_wrap=name in _UNBROKEN)
+    for column in table.columns[-2:]:
+        column.justify = "right"
     for row in rows:
         table.add_row(*map(Text, row))
     return table

@@ -237,5 +237,5 @@ def test_readme_code_runs(block: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_readme_has_no_placeholder() -> None:
-    readme = (SOURCES[0].parents[1] / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
     assert "@@" not in readme

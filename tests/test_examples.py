@@ -158,13 +158,14 @@ def test_tilde_is_the_home_folder(run, tmp_path):
 
 
 def test_folder_without_a_question_is_asked_about_its_own_words(run, tmp_path):
-    (tmp_path / "bees.md").write_text("# Bees\n\nWorkers live six weeks.\n\n## Honey\n\nIt keeps for years.")
+    (tmp_path / "bees.md").write_text("# Bees\n\nWorker bees live six weeks.\n\n## Honey\n\nIt keeps.")
     (tmp_path / "moss.txt").write_text("Moss (wet) has no roots. It drinks through its leaves.")
     done = run(DOCS=str(tmp_path))
     asked = ['What is there to know about "Bees"?', 'What is there to know about "Moss (wet) has no roots"?']
     assert re.findall(r"^Question: (.+)$", done.out, re.MULTILINE) == asked
     assert "these were made from the documents' own words. Ask yours with Q='...'" in done.out
-    assert "[bees.md:1]" in done.out
+    assert "six weeks [bees.md:1]" in done.out
+    assert "no roots [moss.txt:1]" in done.out
 
 
 def test_folder_without_words_wants_a_question(run, tmp_path):

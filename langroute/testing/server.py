@@ -107,8 +107,8 @@ class LoopbackServer:
         except WireError as error:
             return _refusal(error)
         except asyncio.CancelledError:
-            # Only the end of the loop cancels a request: the server stopped while a brain was at it. The client
-            # has gone by then, and uvicorn would print the cancellation as an error of the application.
+            # Only the end of the loop cancels a request: the server stopped while a brain was at it. The
+            # client has gone by then, and uvicorn would print the cancellation as the application's error.
             return Response()
 
     async def _complete(self, asked: RecordedRequest, answer: Answer | None = None) -> dict[str, Any]:

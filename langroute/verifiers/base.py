@@ -5,6 +5,7 @@ only look override `check`; those that must call a model override `judge`, a flo
 `langroute.effects`), so that the check is written once for sync and async.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
@@ -16,13 +17,15 @@ from langroute.cascade import Verdict
 from langroute.cost import Spend
 from langroute.request import Request, message_text
 
-__all__ = ["PREFIX_CHARS", "Asker", "Case", "CustomCheck", "Opinion", "Verifier", "shown"]
+__all__ = ["PREFIX_CHARS", "Asker", "Case", "CustomCheck", "Opinion", "Verifier", "shown", "without_thoughts"]
 
 PREFIX_CHARS = 300
 """Characters that a `prefix` check looks at, streamed or not: a stream may start when it has so many."""
 
 _REASON_CHARS = 500
 """A reason goes into logs and repair prompts, so it never carries a whole hostile reply."""
+
+_THOUGHTS = re.compile(r"\s*+(?:<(think(?:ing)?)>.*?(?:</\1>|\Z)\s*+)++", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,12 @@ class Verifier(BaseModel):
 CustomResult = Verdict | bool | str | None
 CustomCheck = Callable[[Case], CustomResult | Awaitable[CustomResult]]
 """What a person may pass for a verifier: see `langroute.verifiers.custom`."""
+
+
+def without_thoughts(text: str) -> str:
+    """Return a reply's text without the `<think>…</think>` that some models open it with, closed or not."""
+    opening = _THOUGHTS.match(text)
+    return text[opening.end() :] if opening else text
 
 
 def shown(text: str, limit: int = 80) -> str:

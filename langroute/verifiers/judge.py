@@ -61,8 +61,9 @@ class Agreement(Verifier):
 
     Structured replies are compared field by field. Short answers are compared as such: equal final
     numbers, or equal words. Longer ones by the words they share (token F1, as in SQuAD, Rajpurkar et
-    al. 2016), which paraphrase lowers: 0.5 is a usual value for prose, 1 for numbers. Tool calls cannot
-    be compared, since the second model has no tools.
+    al. 2016), which paraphrase lowers: 0.5 is a usual value for prose, 1 for numbers. Answers of which one
+    denies the other (yes and no, or a negation in only one of two sentences on the same matter) never
+    agree, whatever words they share. Tool calls cannot be compared, since the second model has no tools.
     """
 
     name: ClassVar[str] = "agreement"

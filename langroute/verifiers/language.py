@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from langroute.cascade import Verdict
-from langroute.verifiers.base import Case, Verifier
+from langroute.verifiers.base import Case, Verifier, without_thoughts
 
 __all__ = ["Language", "detect_language"]
 
@@ -46,6 +46,22 @@ _HAN = _SCRIPTS["zh"]
 _PERSIAN = re.compile(r"[\u067e\u0686\u0698\u06a9\u06af\u06cc]")
 _DENSE = {"ja", "ko", "zh", "th"}
 """Scripts in which a character is worth about three Latin ones."""
+
+_WRITTEN_IN = {
+    "ja": re.compile(r"[\u3040-\u30ff\u3400-\u9fff]"),
+    "ko": re.compile(r"[\uac00-\ud7af\u3400-\u9fff]"),
+    **dict.fromkeys(("ru", "uk"), re.compile(r"[\u0400-\u052f]")),
+    **{code: pattern for code, pattern in _SCRIPTS.items() if code not in {"ja", "ko"}},
+}
+"""Letters of the languages that are not written in Latin ones."""
+
+_LATIN = re.compile(r"[a-z\u00aa-\u024f\u1e00-\u1eff]", re.IGNORECASE)
+_LATIN_PROSE = re.compile(r"\b[a-z\u00df-\u024f]{2,}\b")
+_SYMBOL = re.compile(r"(?<![^\W\d_])[\u0370-\u03ff](?![^\W\d_])")
+"""A Greek letter alone, which is mathematics."""
+
+_MIN_PROSE = 5
+"""Latin words in lower case that make prose; names, units and code are fewer."""
 
 _WORDS = {
     "cs": "a v na je že se s z do o pro jako by to který která které nebo ale jsou byl byla bylo jeho jak "
@@ -169,7 +185,8 @@ def detect_language(text: str) -> str | None:
 class Language(Verifier):
     """The reply is in the language that is wanted; one whose language cannot be told is accepted.
 
-    Names, numbers, code and short answers are in no language and pass.
+    Names, numbers, code and short answers are in no language and pass, unless most of their letters are
+    of a script in which the wanted language is not written.
     """
 
     name: ClassVar[str] = "language"
@@ -183,12 +200,27 @@ class Language(Verifier):
         expected = _language_of_question(case.request.question) if self.expected == "same" else self.expected
         if expected is None:
             return self.accepts("the question's language cannot be told")
-        seen = detect_language(case.text)
+        text = without_thoughts(case.text)
+        seen = detect_language(text)
+        if seen is None and not _can_be_written(text, expected):
+            return self.rejects(f"the reply is in a script in which {expected!r} is not written")
         if seen is None:
             return self.accepts("the reply's language cannot be told")
         if seen != expected:
             return self.rejects(f"the reply is in the language {seen!r}, but {expected!r} was expected")
         return self.accepts(f"the reply is in the language {seen!r}")
+
+
+def _can_be_written(text: str, expected: str) -> bool:
+    """Return whether the script of a text may be that of a language; Latin names may stand in any."""
+    sample = _SYMBOL.sub(" ", _IGNORED.sub(" ", text[:_SAMPLE_CHARS]))
+    letters = sum(map(len, _LETTERS.findall(sample)))
+    latin = len(_LATIN.findall(sample))
+    if expected not in _WRITTEN_IN:
+        return letters < 2 or 2 * latin >= letters
+    own = len(_WRITTEN_IN[expected].findall(sample))
+    other = letters - latin - own
+    return bool(own or len(_LATIN_PROSE.findall(sample)) < _MIN_PROSE) and (other < 2 or other <= own + latin)
 
 
 def _language_of_question(question: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from itertools import islice
 from typing import Any
 
 from langroute.verifiers.sources import number_text
@@ -20,7 +21,24 @@ _FINAL = re.compile(
 )
 _NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
 _WORD = re.compile(r"\w+")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+_OPENING = re.compile(
+    r"[\s*_#\"'-]*(?:(yes|yeah|yep|correct|true|ja|oui|sí|sim|да)|(no|nope|incorrect|false|nein|nee|non|não|нет))"
+    r"(?=\**\s*(?:[,.;:!–—-]|\Z)|\s+(?:it|this|that|they|there|he|she|i|we)\b)",
+    re.IGNORECASE,
+)
+_NEGATION = re.compile(
+    r"n't\b|\b(?:not(?! only\b)|cannot|never|neither|nor|none|nobody|nothing|no(?!\.? ?\d)|nicht|kein\w{0,2}|nie"
+    r"|niemals|pas|jamais|aucune?|nunca|non|não|niet|geen|не|нет)\b",
+    re.IGNORECASE,
+)
+_MAX_SENTENCES = 40
+_MAX_SENTENCE_CHARS = 500
+_SAME_MATTER = 0.6
+"""Share of common words from which two sentences speak of the same, so that one may deny the other."""
+
 _ARTICLES = frozenset({"a", "an", "the"})
+_AUXILIARIES = frozenset({"do", "does", "did", "ca", "wo"})
 
 
 def data_likeness(one: Any, other: Any) -> float:
@@ -33,8 +51,11 @@ def answer_likeness(one: str, other: str) -> float:
     """Return how alike two answers are in [0, 1].
 
     Where either gives a short answer (at most 8 words, or after "answer:", "answer is", "####"), the
-    final numbers decide if both have one: 1 or 0. Else the share of common words (F1), articles aside.
+    final numbers decide if both have one: 1 or 0. Else the share of common words (F1), articles aside. Answers
+    of which one denies what the other says share most words, but are not alike: 0.
     """
+    if _opposed(one[:_MAX_CHARS], other[:_MAX_CHARS]):
+        return 0.0
     first, second = _final_answer(one[-_MAX_CHARS:]), _final_answer(other[-_MAX_CHARS:])
     if first is None and second is None:
         return _f1(_words(one), _words(other))
@@ -43,6 +64,57 @@ def answer_likeness(one: str, other: str) -> float:
     if all(numbers):
         return float(numbers[0] == numbers[1])
     return _f1(_words(first), _words(second))
+
+
+def _opposed(one: str, other: str) -> bool:
+    """Return whether one answer says yes and the other no, or one sentence denies one of the other's.
+
+    Where each is a single sentence, a negation in only one of them is enough.
+    """
+    says, rest = _opened(one)
+    other_says, other_rest = _opened(other)
+    if says is not None and other_says is not None and says != other_says:
+        return True
+    first, second = _sentences(rest), _sentences(other_rest)
+    if len(first) > 1 or len(second) > 1:
+        return _denied(first, second) or _denied(second, first)
+    if says is not None and other_says is not None:
+        return False
+    return _negative(says, first) != _negative(other_says, second)
+
+
+def _opened(text: str) -> tuple[bool | None, str]:
+    """Return whether a text opens with yes or no (None: with neither), and what follows."""
+    text = text.replace("’", "'")
+    opening = _OPENING.match(text)
+    return (bool(opening[1]), text[opening.end() :]) if opening else (None, text)
+
+
+def _sentences(text: str) -> list[str]:
+    sentences = (sentence for sentence in _SENTENCE.split(text) if _WORD.search(sentence))
+    return [sentence[:_MAX_SENTENCE_CHARS] for sentence in islice(sentences, _MAX_SENTENCES)]
+
+
+def _negative(says: bool | None, sentences: list[str]) -> bool:
+    return bool(_NEGATION.search(sentences[0])) if sentences else says is False
+
+
+def _denied(one: list[str], other: list[str]) -> bool:
+    """Return whether a negated sentence has its nearest counterpart, not negated, in the other text."""
+    matters = [(_matter(sentence), bool(_NEGATION.search(sentence))) for sentence in other]
+    for sentence in one:
+        if matters and _NEGATION.search(sentence):
+            own = _matter(sentence)
+            likeness, negated = max((_f1(own, matter), negated) for matter, negated in matters)
+            if likeness >= _SAME_MATTER and not negated:
+                return True
+    return False
+
+
+def _matter(sentence: str) -> Counter[str]:
+    """Return the words of a sentence without its negations, and without the verb that carries them."""
+    words = _words(_NEGATION.sub(" ", sentence))
+    return Counter({word: count for word, count in words.items() if word not in _AUXILIARIES}) or words
 
 
 def _final_answer(text: str) -> str | None:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from langroute.cascade import Verdict
 from langroute.request import Request, message_text
-from langroute.verifiers.base import Case, Verifier
+from langroute.verifiers.base import Case, Verifier, without_thoughts
 from langroute.verifiers.finish import ending
 from langroute.verifiers.patterns import check_pattern, found
 
@@ -17,6 +17,10 @@ __all__ = ["Length", "NotDuplicate", "NotEmpty", "NotTruncated", "Patterns"]
 
 _VISIBLE = re.compile(r"[^\s\u200b-\u200f\u2060\ufeff]")
 _JSON_TOKEN = re.compile(r"\\.|[\"{}\[\]]", re.DOTALL)
+# A bracket alone opens prose, too: "[see below". JSON goes on with a key, a value or the end.
+_JSON_OPENING = re.compile(
+    r"(?:\[\s*+)*+(?:\{\s*+(?:[\"}]|\Z)|[\"\]]|(?:-?\d[\d.eE+-]*+|true|false|null|-)?+\s*+(?:[,\]]|\Z))"
+)
 _FENCE = re.compile(r"\s*```\w*\s*")
 _WORD = re.compile(r"\w+")
 
@@ -35,6 +39,8 @@ Pattern = Annotated[str, AfterValidator(check_pattern)]
 class NotEmpty(Verifier):
     """The reply holds something: visible text, a tool call, a picture or a sound.
 
+    Thoughts are nothing, neither in blocks of their own nor as `<think>…</think>` in the text.
+
     An empty reply is unusable: returned as the best there is, it would pass for an answer.
     """
 
@@ -43,7 +49,7 @@ class NotEmpty(Verifier):
 
     def check(self, case: Case) -> Verdict:
         """Accept a reply with content, however short."""
-        if _VISIBLE.search(case.text) or case.parsed is not None or any(_other_content(case.reply)):
+        if _VISIBLE.search(without_thoughts(case.text)) or case.parsed is not None or any(_other_content(case.reply)):
             return self.accepts("the reply is not empty")
         return self.rejects("the reply is empty", usable=False)
 
@@ -160,7 +166,7 @@ def _open_brackets(text: str) -> bool:
     """Return whether a text that begins as JSON ends inside it; in a fenced block, too."""
     fence = _FENCE.match(text)
     body = text[fence.end() :] if fence else text.lstrip()
-    if body[:1] not in {"{", "["}:
+    if body[:1] not in {"{", "["} or not _JSON_OPENING.match(body):
         return False
     depth, in_string = 0, False
     for match in _JSON_TOKEN.finditer(body):

@@ -1,6 +1,7 @@
 """Tool calls: each names a tool that is bound, with arguments that tool takes, and gets somewhere."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, get_args
@@ -11,24 +12,30 @@ from pydantic import BaseModel, Field, ValidationError
 
 from langroute.cascade import Verdict
 from langroute.request import Request, tool_name
-from langroute.verifiers.base import Case, Verifier, shown
+from langroute.verifiers.base import Case, Verifier, shown, without_thoughts
 from langroute.verifiers.finish import ending
 from langroute.verifiers.json_schema import first_problem
 from langroute.verifiers.schema import validation_sentence
-from langroute.verifiers.structured import too_deep
+from langroute.verifiers.structured import NotJsonError, json_in, too_deep
 
 __all__ = ["NotRepeating", "ToolCalls"]
 
 _Key = tuple[str, str]
 """A tool's name and its arguments, in one spelling."""
 
+_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
+_TAGGED_CALL = re.compile(r"<(tool_call|function_call)>\s*+[\w{\[<]")
+_WHOLE_JSON = re.compile(r"[{\[].*[}\]]|```[^`]*```", re.DOTALL)
+_ARGUMENTS = ("arguments", "args", "parameters", "input")
+
 
 class ToolCalls(Verifier):
     """Every tool call of the reply can be run: tool bound, arguments valid, id present and its own.
 
     A call that cannot be run makes the reply unusable: it is never returned, not even as the best
-    there is. A call that already failed with the same arguments is rejected, but may be the best. A
-    reply without calls is accepted unless `required`.
+    there is; nor can one that the model wrote as text: `<tool_call>…`, or a reply that is nothing but
+    the JSON of a call of a bound tool. A call that already failed with the same arguments is rejected,
+    but may be the best. A reply without calls is accepted unless `required`.
     """
 
     name: ClassVar[str] = "tool_calls"
@@ -91,6 +98,8 @@ def _broken(case: Case) -> Iterator[str]:
     if reply.tool_calls and ending(reply):
         yield "the reply was cut while it called a tool, so its arguments cannot be trusted"
     yield from _cut_chunks(reply)
+    if not reply.tool_calls and not reply.invalid_tool_calls:
+        yield from _written_calls(case)
     bound = {tool_name(tool): tool for tool in case.request.tools}
     if case.request.schema is not None:
         # Structured output by function calling: the schema, or each of a union, is called like a tool.
@@ -109,6 +118,25 @@ def _broken(case: Case) -> Iterator[str]:
         if not call_id or call_id in seen:
             yield f"the call of {shown(name)!r} has {'the id of another call' if call_id else 'no id'}"
         seen.add(call_id or "")
+
+
+def _written_calls(case: Case) -> Iterator[str]:
+    """Yield calls that stand in the text, where nothing runs them; what is quoted as code is an example."""
+    text = without_thoughts(case.text).strip()
+    tag = _TAGGED_CALL.search(_CODE.sub(" ", text))
+    if tag:
+        yield f"the reply writes a tool call as text, in <{tag.group(1)}>, instead of making it"
+    if case.parsed is not None or not _WHOLE_JSON.fullmatch(text):
+        return
+    try:
+        data = json_in(text)
+    except NotJsonError:
+        return
+    names = [tool_name(tool) for tool in case.request.tools]
+    for item in data if isinstance(data, list) else [data]:
+        call = item.get("function", item) if isinstance(item, Mapping) else None
+        if isinstance(call, Mapping) and call.get("name") in names and any(key in call for key in _ARGUMENTS):
+            yield f"the reply writes the call of {shown(call['name'])!r} as text instead of making it"
 
 
 def _cut_chunks(reply: AIMessage) -> Iterator[str]:
