@@ -1,12 +1,14 @@
 """Finds what works but will surprise its author: rules that never match, tiers nobody uses, idle checks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from langroute.checking import STEPS, bindings
+from langroute.building import providers, setting_names, split
 from langroute.errors import PolicyProblem
-from langroute.problems import NOTHING, Loc, problem
+from langroute.problems import NOTHING, Loc, closest, problem
 
 if TYPE_CHECKING:
     from langroute.policy import ModelSpec, Policy, RulePolicy, StepPolicy, When
@@ -28,6 +30,9 @@ def warnings(policy: "Policy", *, today: date | None = None) -> tuple[PolicyProb
         *_rules(policy),
         *_names(policy),
         *_budget(policy),
+        *_models(policy),
+        *_nodes(policy),
+        *_classifier(policy),
         *(found for loc, step in bindings(policy) for found in _step(policy, loc, step, day)),
     )
 
@@ -114,6 +119,80 @@ def _budget(policy: "Policy") -> Iterator[PolicyProblem]:
     if limit is not None and all(len(step.cascade) == 1 for _, step in bindings(policy)):
         message = "nobody is ever asked: every step has one tier, so that nothing escalates"
         yield problem(("budget", "approve_above_usd"), limit, message, "Remove it, or give a step a cascade.")
+    elif limit is not None:
+        yield _unasked(("budget", "approve_above_usd"), limit)
+
+
+def _unasked(loc: Loc, value: Any) -> PolicyProblem:
+    message = "a chat model or an agent cannot ask a person: where one is due, it raises ApprovalRequired"
+    return problem(
+        loc, value, message, "Put the step into a graph with `add_routed_step`, whose nodes can ask."
+    )
+
+
+def _models(policy: "Policy") -> Iterator[PolicyProblem]:
+    """Yield providers that LangChain does not know, and settings that an `openai:` model does not have."""
+    known = providers()
+    for name, tier in policy.tiers.items():
+        for index, spec in enumerate(tier.models):
+            if not isinstance(spec.model, str):
+                continue
+            loc = ("tiers", name, "models", index)
+            provider = split(spec.model)[0]
+            if known and provider.replace("-", "_").lower() not in known:
+                message = f"LangChain knows no provider `{provider}`"
+                yield problem(
+                    (*loc, "model"), spec.model, message, closest(provider, sorted(known), "Correct it.")
+                )
+            elif provider == "openai" and spec.settings:
+                yield from _settings((*loc, "settings"), spec.settings)
+
+
+def _settings(loc: Loc, settings: Mapping[str, Any]) -> Iterator[PolicyProblem]:
+    known = setting_names()
+    for key, value in settings.items():
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            remedy = f"Did you mean `{near[0]}`?" if near else "Check the name."
+            message = "ChatOpenAI has no such setting, and passes it on to the provider as it is"
+            yield problem((*loc, key), value, message, remedy)
+
+
+def _nodes(policy: "Policy") -> Iterator[PolicyProblem]:
+    first: dict[str, str] = {}
+    for name, step in policy.steps.items():
+        for index, pattern in enumerate(step.nodes):
+            owner = first.setdefault(pattern, name)
+            if owner != name:
+                message = f"step `{owner}` has the same pattern and takes its nodes"
+                yield problem(
+                    ("steps", name, "nodes", index), pattern, message, "Keep it in one of the steps."
+                )
+
+
+def _classifier(policy: "Policy") -> Iterator[PolicyProblem]:
+    """Yield a classifier that may see no prompt, since the prompt may be one of a step that forbids it."""
+    tier = policy.classify.model
+    if tier is None:
+        return
+    runs_in = policy.tiers[tier].models[0].boundary
+    against = [
+        str(loc[-1])
+        for loc, step in bindings(policy)
+        if step.boundary is not None and runs_in not in step.boundary
+    ]
+    if against:
+        message = (
+            f"its first endpoint runs in `{runs_in}`, which {_quoted(against)} does not allow: it is not asked "
+            "where the prompt may be theirs"
+        )
+        yield problem(
+            ("classify", "model"), tier, message, "Name a tier that runs where every step allows it."
+        )
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _step(policy: "Policy", loc: Loc, step: "StepPolicy", today: date) -> Iterator[PolicyProblem]:
@@ -125,11 +204,17 @@ def _step(policy: "Policy", loc: Loc, step: "StepPolicy", today: date) -> Iterat
         message = "a rejection changes nothing: one tier, no repair, and `best` returns the rejected reply"
         remedy = "Add a tier or `repair: 1`, or write `on_exhausted: raise`."
         yield problem((*loc, "verify"), [v.name for v in step.verify], message, remedy)
+    yield from _undecided(policy, loc, step)
+    if step.on_exhausted == "ask":
+        yield _unasked((*loc, "on_exhausted"), "ask")
     labels = {spec.boundary for tier in policy.tiers.values() for spec in tier.models}
     for index, label in enumerate(step.boundary or ()):
         if label not in labels:
             yield problem(
-                (*loc, "boundary", index), label, "no endpoint runs there", "Correct it, or remove it."
+                (*loc, "boundary", index),
+                label,
+                "no endpoint runs there",
+                closest(label, sorted(labels), "Correct it, or remove it."),
             )
     specs = [spec for tier in step.cascade for spec in policy.tiers[tier].models]
     for index, verifier in enumerate(step.verify):
@@ -146,6 +231,33 @@ def _step(policy: "Policy", loc: Loc, step: "StepPolicy", today: date) -> Iterat
                 )
 
 
+def _undecided(policy: "Policy", loc: Loc, step: "StepPolicy") -> Iterator[PolicyProblem]:
+    """Yield what waits for a rejection that nothing of the step can give."""
+    if step.verify or loc[-1] == "extraction":  # that step has a schema, and a reply must parse
+        return
+    found = "nothing can reject a reply of this step, except a structured output that does not parse"
+    if step.repair:
+        yield problem((*loc, "repair"), step.repair, found, "Add `verify`, or remove `repair`.")
+    if len(step.cascade) > 1 and not _starts_higher(policy, loc, step):
+        message = f"{found}: {_quoted(step.cascade[1:])} will only be reached when calls fail"
+        remedy = "Add `verify` to escalate, or `route` to start higher; one tier is plain routing."
+        yield problem((*loc, "cascade"), list(step.cascade), message, remedy)
+
+
+def _starts_higher(policy: "Policy", loc: Loc, step: "StepPolicy") -> bool:
+    """Whether anything in the policy may start the step above its first tier."""
+    above = set(step.cascade[1:])
+    name = "" if loc == ("default",) else str(loc[-1])
+    rules = (rule for rule in policy.rules if not rule.when.step or name in rule.when.step or not name)
+    return bool(
+        step.route.difficulty
+        or step.after_tool
+        or step.on_tool_error
+        or policy.stakes.levels
+        or any(rule.start in above for rule in rules)
+    )
+
+
 def _judges(step: "StepPolicy") -> list[str]:
     return [tier for verifier in step.verify for tier in verifier.tiers()]
 
@@ -155,6 +267,5 @@ def _no_logprobs(loc: Loc, specs: list["ModelSpec"]) -> Iterator[PolicyProblem]:
         spec.name for spec in specs if isinstance(spec.model, str) and not spec.settings.get("logprobs")
     ]
     if silent:
-        names = ", ".join(f"`{name}`" for name in silent)
-        message = f"reads log probabilities, and {names} will send none"
+        message = f"reads log probabilities, and {_quoted(map(str, silent))} will send none"
         yield problem(loc, "confidence", message, "Add `settings: {logprobs: true}` to the models.")

@@ -9,7 +9,7 @@ from typing import Any
 from langroute.errors import PolicyProblem
 from langroute.problems import NOTHING, Loc, limited, problem
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_VALUES", "UNPRINTABLE", "duplicate_key", "out_of_bounds"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_VALUES", "UNPRINTABLE", "duplicate_key", "inside", "out_of_bounds"]
 
 MAX_BYTES = 128 * 1024
 """Size of a policy file: some fifty times a usual one, and the worst of it is read in 0.5 s."""
@@ -38,12 +38,13 @@ def out_of_bounds(data: Any) -> list[PolicyProblem]:
             message = f"nested deeper than {MAX_DEPTH} levels"
             return [problem(loc[:4], NOTHING, message, "Write it flatter, and nothing inside itself.")]
         problems += _wrong_keys(loc, value) if isinstance(value, Mapping) else _wrong_value(loc, value)
-        pending += reversed(list(_inside(loc, value)))
+        pending += reversed(list(inside(loc, value)))
     message = f"holds more than {MAX_VALUES:,} values, aliases written out"
     return [problem((), NOTHING, message, "Shorten it, or use fewer aliases.")]
 
 
-def _inside(loc: Loc, value: Any) -> Iterator[tuple[Loc, Any]]:
+def inside(loc: Loc, value: Any) -> Iterator[tuple[Loc, Any]]:
+    """Yield place and value of everything directly in `value`, which stands at `loc`."""
     if isinstance(value, Mapping):
         yield from (((*loc, key), inner) for key, inner in value.items() if isinstance(key, str))
     elif isinstance(value, list | tuple):

@@ -11,7 +11,7 @@ from langchain_core.language_models import BaseChatModel
 from langroute.errors import EndpointError
 from langroute.redaction import redact
 
-__all__ = ["address", "build", "placeholder", "split"]
+__all__ = ["address", "build", "placeholder", "providers", "setting_names", "split"]
 
 _ADDRESS_FIELDS = ("base_url", "openai_api_base", "anthropic_api_url")
 """Where LangChain's integrations keep the address of their server."""
@@ -62,6 +62,24 @@ def placeholder(model: str) -> BaseChatModel | None:
     from langchain_openai import ChatOpenAI
 
     return ChatOpenAI(model=name, api_key="placeholder")  # type: ignore[arg-type]  # a SecretStr is made of it
+
+
+def providers() -> frozenset[str]:
+    """Return the providers of which LangChain builds models by name; empty where it is not installed."""
+    if importlib.util.find_spec("langchain") is None:
+        return frozenset()
+    from langchain.chat_models import base
+
+    # No public list: without it, an unknown provider is only found when its model is built.
+    return frozenset(getattr(base, "_BUILTIN_PROVIDERS", ()))
+
+
+def setting_names() -> frozenset[str]:
+    """Return the names of the settings that an `openai:` model has."""
+    from langchain_openai import ChatOpenAI
+
+    aliases = (field.alias for field in ChatOpenAI.model_fields.values())
+    return frozenset((*ChatOpenAI.model_fields, *filter(None, aliases)))
 
 
 def address(model: BaseChatModel | None, provider: str, settings: Mapping[str, Any]) -> str | None:

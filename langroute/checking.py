@@ -1,24 +1,24 @@
 """Finds what no schema can see: names that lead nowhere, cascades that go down, bindings that cannot hold.
 
-`check` runs whenever a policy is built. `spec_table` reads the policy as what it is, the routing spec.
-What works but surprises is `langroute.advice`'s part.
+`check` runs whenever a policy is built. What works but surprises is `langroute.advice`'s part.
 """
 
 import re
 import warnings as python_warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from langroute.errors import PolicyProblem
-from langroute.problems import Loc, closest, holds_secret, limited, names_secret, problem
+from langroute.problems import Loc, closest, limited, problem
+from langroute.redaction import holds_secret, names_secret
 
 if TYPE_CHECKING:
     from langroute.policy import ModelSpec, Policy, StepPolicy
+    from langroute.verifiers import Verifier
 
-__all__ = ["STEPS", "SpecRow", "bindings", "check", "spec_table"]
+__all__ = ["STEPS", "bindings", "check"]
 
 STEPS = ("query_rewrite", "extraction", "planning", "tool_use", "synthesis")
 """Steps that langroute tells by the shape of a call; a policy may name them without binding them."""
@@ -33,45 +33,6 @@ def check(policy: "Policy") -> tuple[PolicyProblem, ...]:
         *(_binding(policy, loc, step) for loc, step in bindings(policy)),
     )
     return tuple(limited(found))
-
-
-@dataclass(frozen=True, slots=True)
-class SpecRow:
-    """One step of the routing spec, as text for a person."""
-
-    step: str
-    cascade: str
-    """One tier a line, its endpoints after it, the first preferred."""
-    verifiers: str
-    repair: str
-    on_exhausted: str
-    boundary: str
-    why: str
-    reviewed: str
-
-
-def spec_table(policy: "Policy") -> tuple[SpecRow, ...]:
-    """Return the policy as a table: one row a step, the default last."""
-    return tuple(
-        SpecRow(
-            step=str(loc[-1]),
-            cascade="\n".join(
-                f"{tier}: {', '.join(_called(spec) for spec in policy.tiers[tier].models)}"
-                for tier in step.cascade
-            ),
-            verifiers=", ".join(verifier.name for verifier in step.verify),
-            repair=str(step.repair),
-            on_exhausted=step.on_exhausted,
-            boundary=", ".join(step.boundary or ()),
-            why=step.why or "",
-            reviewed=step.reviewed.isoformat() if step.reviewed else "",
-        )
-        for loc, step in bindings(policy)
-    )
-
-
-def _called(spec: "ModelSpec") -> str:
-    return spec.name or type(spec.model).__name__
 
 
 def bindings(policy: "Policy") -> Iterator[tuple[Loc, "StepPolicy"]]:
@@ -121,7 +82,20 @@ def _step_references(loc: Loc, step: "StepPolicy") -> Iterator[tuple[str, Loc, s
     if step.stakes is not None:
         yield "stakes level", (*loc, "stakes"), step.stakes
     for index, verifier in enumerate(step.verify):
-        yield from (("tier", (*loc, "verify", index), tier) for tier in verifier.tiers())
+        yield from (("tier", at, tier) for at, tier in _asked(verifier, (*loc, "verify", index)))
+
+
+def _asked(verifier: "Verifier", loc: Loc) -> Iterator[tuple[Loc, str]]:
+    """Yield place and name of every tier that a verifier at `loc` calls, those inside it included."""
+    at = (*loc, verifier.name)
+    within = getattr(verifier, "verify", ())
+    if within and verifier.shorthand != "verify":
+        at = (*at, "verify")
+    for index, inner in enumerate(within):
+        yield from _asked(inner, (*at, index))
+    if not within:
+        own = (*at, "tier") if hasattr(verifier, "tier") else loc
+        yield from ((own, tier) for tier in verifier.tiers())
 
 
 def _listed(kind: str, loc: Loc, names: Iterable[str] | None) -> Iterator[tuple[str, Loc, str]]:
@@ -236,8 +210,15 @@ def _forbidden(policy: "Policy", cascade: list[str], loc: Loc, step: "StepPolicy
         found = {spec.boundary for spec in policy.tiers[tier].models}
         if not found.intersection(step.boundary):
             message = f"leaves tier `{tier}` {purpose} without endpoints: all of them are {_words(found)}"
-            remedy = f"Allow {_words(found)}, or take `{tier}` out."
+            remedy = _misspelt(policy, step.boundary) or f"Allow {_words(found)}, or take `{tier}` out."
             yield problem((*loc, "boundary"), list(step.boundary), message, remedy)
+
+
+def _misspelt(policy: "Policy", labels: Iterable[str]) -> str:
+    """Return what leads from a label that no endpoint has to one that is near; "" where none is."""
+    known = {spec.boundary for tier in policy.tiers.values() for spec in tier.models}
+    remedies = (closest(label, sorted(known), "") for label in labels if label not in known)
+    return next((remedy for remedy in remedies if remedy.startswith("Did you mean")), "")
 
 
 def _too_slow(policy: "Policy", cascade: list[str], loc: Loc, step: "StepPolicy") -> Iterator[PolicyProblem]:

@@ -53,12 +53,13 @@ def main(args: Sequence[str] | None = None) -> None:
 def check(
     policy: PolicyPath,
     *,
-    spec: Annotated[bool, typer.Option("--spec", help="Print the policy as a table of steps.")] = False,
+    spec: Annotated[bool, typer.Option("--spec", help="Print the routing spec as tables.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check a policy file, and say what in it may surprise."""
     from langroute.advice import warnings
     from langroute.policy import Policy
+    from langroute.tables import routing_spec
 
     try:
         checked = Policy.load(policy)
@@ -70,13 +71,13 @@ def check(
     found = warnings(checked)
     if as_json:
         report = {"policy": str(policy), "digest": checked.digest, "errors": [], "warnings": _plain(found)}
-        _print_json(report | ({"spec": _spec_rows(checked)} if spec else {}))
+        _print_json(report | ({"spec": asdict(routing_spec(checked))} if spec else {}))
         return
     typer.echo(f"{policy} can be used: tiers {_words(checked.tiers)}; steps {_words(checked.steps)}.")
     for warning in found:
         typer.echo(f"  warning: {warning}")
     if spec:
-        _print_table(_spec_rows(checked))
+        _print_spec(asdict(routing_spec(checked)))
 
 
 @app.command()
@@ -99,8 +100,7 @@ def explain_command(
     from langroute.explain import explain
     from langroute.policy import Policy
 
-    asked = typer.get_text_stream("stdin").read() if prompt == "-" else prompt
-    explained = explain(Policy.load(policy), asked, step).as_dict()
+    explained = explain(Policy.load(policy), _asked(prompt), step).as_dict()
     if as_json:
         _print_json(explained)
         return
@@ -121,8 +121,7 @@ def demo(context: typer.Context) -> None:
     """Run the demo: a RAG pipeline, each step routed. `langroute demo --help` tells more."""
     folder = next((path for path in _demo_folders() if (path / DEMO).is_file()), None)
     if folder is None:
-        typer.echo("langroute: the demo's files are not installed; run it from a checkout", err=True)
-        raise typer.Exit(BAD_INPUT)
+        raise _bad_input("the demo's files are not installed; run it from a checkout")
     sys.argv = ["langroute demo", *context.args]
     sys.path.insert(0, str(folder))
     runpy.run_path(str(folder / DEMO), run_name="__main__")
@@ -132,6 +131,26 @@ def _demo_folders() -> tuple[Path, ...]:
     """Return where the demo may be: inside an installed wheel, or beside the package in a checkout."""
     package = Path(__file__).parent
     return package / "_examples", package.parent / "examples"
+
+
+def _asked(prompt: str) -> str:
+    """Return the prompt, from standard input for `-`; bytes that are no UTF-8 are bad input wherever from."""
+    content = (
+        typer.get_binary_stream("stdin").read() if prompt == "-" else prompt.encode("utf-8", "surrogatepass")
+    )
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _bad_input(f"the prompt is not UTF-8 text: byte {error.start + 1} cannot be read") from None
+    if not text.strip():
+        raise _bad_input("the prompt is empty: write it as an argument, or pipe it in and write -")
+    return text
+
+
+def _bad_input(message: str) -> typer.Exit:
+    """Say what is wrong with the input, and return the exit that follows."""
+    typer.echo(f"langroute: {message}", err=True)
+    return typer.Exit(BAD_INPUT)
 
 
 def _rung_row(order: int, rung: dict[str, Any]) -> dict[str, str]:
@@ -150,10 +169,13 @@ def _words(names: Iterable[str]) -> str:
     return ", ".join(names) or "none"
 
 
-def _spec_rows(policy: Any) -> list[dict[str, str]]:
-    from langroute.checking import spec_table
-
-    return [asdict(row) for row in spec_table(policy)]
+def _print_spec(spec: dict[str, Any]) -> None:
+    """Print each table that has rows, and the budget."""
+    for title in ("steps", "rules", "stakes"):
+        if spec[title]:
+            _print_table(spec[title], title)
+    if spec["budget"]:
+        typer.echo(f"budget: {spec['budget']}")
 
 
 def _plain(problems: Iterable[PolicyProblem]) -> list[dict[str, str]]:
@@ -164,12 +186,12 @@ def _print_json(data: Any) -> None:
     typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
 
 
-def _print_table(rows: Sequence[dict[str, str]]) -> None:
+def _print_table(rows: Sequence[dict[str, str]], title: str | None = None) -> None:
     """Print what the rows say, columns without a word left out, as wide as the terminal."""
     console = Console()
     if not console.is_terminal:
         console.width = WIDTH_OF_FILES
-    table = Table(show_lines=True)
+    table = Table(title=title, title_justify="left", show_lines=True)
     said = [key for key in rows[0] if any(row[key] for row in rows)]
     for key in said:
         table.add_column(key.replace("_", " "), overflow="fold")

@@ -321,11 +321,12 @@ def _came_whole(message: AIMessage, endpoint: Endpoint) -> None:
 
     A reply of an OpenAI wire always says why it ended, unless its server is known not to.
     """
-    if finish_words(message) or any(message.additional_kwargs.values()):
+    told = message.response_metadata.get("model_provider") == "openai"
+    if (message.content and not told) or finish_words(message) or any(message.additional_kwargs.values()):
         return
     if not (message.content or message.tool_calls or message.invalid_tool_calls):
         raise ConnectionResetError("the reply ended before its first content and without a finish reason")
-    if message.response_metadata.get("model_provider") == "openai" and not endpoint.spec.omits_finish_reason:
+    if told and not endpoint.spec.omits_finish_reason:
         raise ConnectionResetError(
             "the reply ended without a finish reason; if this server never gives one, say so with"
             " `omits_finish_reason: true`"

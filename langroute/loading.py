@@ -7,14 +7,14 @@ import json
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from langroute.bounds import MAX_BYTES, MAX_DEPTH, UNPRINTABLE, duplicate_key
+from langroute.bounds import MAX_BYTES, MAX_DEPTH, UNPRINTABLE, duplicate_key, inside
 from langroute.errors import PolicyError, PolicyProblem
-from langroute.problems import NOTHING, limited, problem
+from langroute.problems import NOTHING, Loc, limited, problem
 from langroute.yaml12 import parse_yaml
 
 __all__ = ["read"]
@@ -93,17 +93,18 @@ def _decoded(content: bytes) -> str:
 
 
 def _parse_json(text: str, problems: list[PolicyProblem]) -> Any:
+    repeated: dict[int, Counter[str]] = {}
+    kept: list[dict[str, Any]] = []  # so that no other mapping comes to have the identity of one of them
+
     def mapping(items: list[tuple[str, Any]]) -> dict[str, Any]:
         data = dict(items)
         if len(data) < len(items):
-            counts = Counter(key for key, _ in items)
-            problems.extend(
-                duplicate_key((key,), f"{count} times") for key, count in counts.items() if count > 1
-            )
+            repeated[id(data)] = Counter(key for key, _ in items)
+            kept.append(data)
         return data
 
     try:
-        return json.loads(text, object_pairs_hook=mapping) if text.strip() else None
+        data = json.loads(text, object_pairs_hook=mapping) if text.strip() else None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise _unreadable(f"not JSON at {where}: {error.msg}", "Correct the syntax there.") from None
@@ -111,6 +112,20 @@ def _parse_json(text: str, problems: list[PolicyProblem]) -> Any:
         raise _unreadable("nested too deeply", "Write it flatter.") from None
     except ValueError:  # Python's own limit on the digits of an integer
         raise _unreadable("holds a number of thousands of digits", "Write a number below 2^63.") from None
+    if repeated:
+        problems += _repeated(data, repeated)
+    return data
+
+
+def _repeated(data: Any, repeated: Mapping[int, Counter[str]]) -> Iterator[PolicyProblem]:
+    """Yield the keys written twice in a mapping that is still to be found in `data`, outermost first."""
+    pending: list[tuple[Loc, Any]] = [((), data)]
+    while pending:
+        loc, value = pending.pop()
+        for key, count in repeated.get(id(value), {}).items():
+            if count > 1:
+                yield duplicate_key((*loc, key), f"{count} times")
+        pending += reversed(list(inside(loc, value)))
 
 
 def _parse_toml(text: str, _problems: list[PolicyProblem]) -> Any:
@@ -121,13 +136,27 @@ def _parse_toml(text: str, _problems: list[PolicyProblem]) -> Any:
     try:
         return _dates_as_text(tomllib.loads(text)) or None
     except tomllib.TOMLDecodeError as error:
-        end = f"at {_position(text, len(text))}, the end"
-        reason = str(error).replace("at end of document", end)
-        raise _unreadable(f"not TOML: {reason}", "Correct the syntax there.") from None
+        raise _toml_fault(text, str(error)) from None
     except RecursionError:
         raise _unreadable("nested too deeply", "Write it flatter.") from None
     except ValueError:  # Python's own limit on the digits of an integer
         raise _unreadable("holds a number of thousands of digits", "Write a number below 2^63.") from None
+
+
+def _toml_fault(text: str, told: str) -> PolicyError:
+    """Return what tomllib found, with the key where it is one that was written before."""
+    place = re.search(r"at line (\d+), column \d+", told)
+    line = text.splitlines()[int(place[1]) - 1] if place else ""
+    keys = re.search(r"(?:Cannot declare \(|Duplicate inline table key |Cannot mutate .*\()('.*')", told)
+    key = ".".join(re.findall(r"'([^']*)'", keys[1])) if keys else ""
+    if "Cannot overwrite" in told and "=" in line:
+        last = line.partition("=")[0].strip()
+        key = last if len(re.findall(rf"(?m)^\s*{re.escape(last)}\s*=", text)) > 1 else ""
+    if key and place:
+        message = f"not TOML: the key `{key[:60]}` is written more than once ({place[0]})"
+        return _unreadable(message, "Keep one of them.")
+    reason = told.replace("at end of document", f"at {_position(text, len(text))}, the end")
+    return _unreadable(f"not TOML: {reason}", "Correct the syntax there.")
 
 
 def _dates_as_text(value: Any) -> Any:

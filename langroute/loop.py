@@ -9,6 +9,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
 from langroute.request import Request
+from langroute.verifiers.finish import ending, finish_words
 
 __all__ = ["FINAL_STEP", "RECOVERY_STEP", "Pieces", "seen_in_loop"]
 
@@ -69,10 +70,12 @@ class Pieces(BaseCallbackHandler):
             place = len(self._arguments) if piece["index"] is None else ("index", piece["index"])
             self._arguments[place] = self._arguments.get(place, "") + (piece["args"] or "")
 
-    @property
-    def cut(self) -> bool:
-        """Whether the arguments of a call end early."""
-        return not all(map(_is_json, self._arguments.values()))
+    def cut(self, reply: AIMessage) -> bool:
+        """Tell whether the reply ended inside a tool call; in a v3 stream such a call is invalid by itself."""
+        if reply.invalid_tool_calls and not finish_words(reply):
+            return True
+        broken = ending(reply) is not None or not all(map(_is_json, self._arguments.values()))
+        return bool(reply.tool_calls) and broken
 
 
 def _is_json(text: str) -> bool:

@@ -31,7 +31,6 @@ from langroute.router import Router
 from langroute.runs import record
 from langroute.steps import metadata_of
 from langroute.targets import Target
-from langroute.verifiers.finish import ending
 
 try:
     from langchain.agents import AgentState
@@ -214,7 +213,7 @@ class _Calls:
             return {"raw": outcome.ai_message, "parsing_error": outcome}
         replies = [message for message in outcome.result if isinstance(message, AIMessage)]
         message = replies[-1] if replies else AIMessage("")
-        if message.tool_calls and (pieces.cut or ending(message)):
+        if pieces.cut(message):
             raise ConnectionResetError("the reply was cut while it called a tool")
         self.given[-1] = outcome, message
         if self.request.response_format is None:

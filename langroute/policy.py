@@ -37,6 +37,7 @@ from langroute.shapes import (
     Positive,
     Seconds,
     Share,
+    SomeLanguages,
     SomeNames,
     SomePatterns,
     Text,
@@ -45,6 +46,7 @@ from langroute.shapes import (
     Wanted,
     as_model,
     as_tier,
+    free_name,
     levels_schema,
     listed,
 )
@@ -203,7 +205,7 @@ class When(_Written):
     """Most documents in the prompt."""
     tools: SomeNames | None = None
     """Names (patterns allowed) of tools that are bound."""
-    language: SomeNames | None = None
+    language: SomeLanguages | None = None
     """Two-letter codes, see `langroute.verifiers.language`."""
     intent: SomeNames | None = None
     """Names in `intents`: the nearest of the examples decides, through the embeddings given from Python."""
@@ -386,12 +388,7 @@ class Policy(_Written):
 def _with_name(spec: ModelSpec, counts: Counter[str]) -> ModelSpec:
     if spec.name is not None or not isinstance(spec.model, str):
         return spec
-    model = name = spec.model
-    while name in counts:
-        counts[model] += 1
-        name = f"{model}#{counts[model]}"
-    counts[name] += 1
-    return spec.model_copy(update={"name": name})
+    return spec.model_copy(update={"name": free_name(spec.model, counts)})
 
 
 @cache

@@ -8,16 +8,15 @@ from itertools import islice
 from typing import Any
 
 from langroute.errors import PolicyProblem
+from langroute.redaction import names_secret, redact
 
 __all__ = [
     "MAX_PROBLEMS",
     "NOTHING",
     "Loc",
     "closest",
-    "holds_secret",
     "key_path",
     "limited",
-    "names_secret",
     "problem",
     "shown",
 ]
@@ -32,6 +31,11 @@ MAX_PROBLEMS = 100
 """A file with more problems than this is no policy; the rest are not described."""
 
 _SHOWN_CHARS = 60
+_SHOWN_INSIDE_CHARS = 120
+"""Longest text of a list or a mapping."""
+
+_SHOWN_ITEMS = 5
+_SHOWN_DEPTH = 3
 _SCANNED_CHARS = 2_000
 """Characters of a value in which secrets are looked for before it is cut to what is shown."""
 
@@ -40,18 +44,6 @@ _NAMES_LISTED = 20
 _NAMES_COMPARED = 200
 """difflib takes some 10 µs a pair of short names; these limits keep a hostile file under 1 s."""
 
-_SECRET_KEY = re.compile(
-    r"(^|_)((api|access|private|secret|subscription|license)_?key|secret|password|passwd|passphrase|token"
-    r"|credentials?|authorization|cookie)$",
-    re.IGNORECASE,
-)
-_SECRET_TEXT = re.compile(
-    r"\b(?:sk|pk|rk|gsk|hf|ghp|gho|ghs|github_pat|xox[abprs]|lsv2|tvly)[-_](?=[A-Za-z_\-]*\d)[A-Za-z0-9_\-]{16,}"
-    r"|\bAKIA[A-Z0-9]{16}|\bAIza[A-Za-z0-9_\-]{30,}"
-    r"|\b(?:Bearer|Basic)\s+(?=\S*[\d=])[A-Za-z0-9_\-.=+/]{8,}"
-    r"|(?<=://)[^/\s@?#]+(?=@)"
-    r"|(?<=[?&])(?:api[_-]?key|key|token|secret|password|sig)=[^&\s]+"
-)
 _PLAIN_KEY = re.compile(r"[\w*?\-]+")
 
 
@@ -66,7 +58,7 @@ def limited(problems: Iterable[PolicyProblem]) -> list[PolicyProblem]:
 
 def problem(loc: Loc, value: Any, message: str, remedy: str) -> PolicyProblem:
     """Return one problem at `loc`, its value shortened and free of secrets."""
-    return PolicyProblem(key_path(loc), shown(value, loc), _masked(message), _masked(remedy))
+    return PolicyProblem(key_path(loc), shown(value, loc), redact(message), redact(remedy))
 
 
 def key_path(loc: Loc) -> str:
@@ -76,7 +68,7 @@ def key_path(loc: Loc) -> str:
         if isinstance(key, int):
             path += f"[{key}]"
         elif _PLAIN_KEY.fullmatch(key) and len(key) <= _SHOWN_CHARS:
-            path += f".{_masked(key)}" if path else _masked(key)
+            path += f".{redact(key)}" if path else redact(key)
         else:
             path += f"[{_text(key)}]"
     return path
@@ -84,32 +76,48 @@ def key_path(loc: Loc) -> str:
 
 def shown(value: Any, loc: Loc = ()) -> str:
     """Return `value` short enough for a message; `***` for a secret, the class alone of an object."""
-    text = type(value).__name__
     if any(isinstance(key, str) and names_secret(key) for key in loc):
-        text = "***"
-    elif value is NOTHING:
-        text = ""
-    elif isinstance(value, str):
-        text = _text(value)
-    elif isinstance(value, Mapping):
-        text = f"{{{len(value)} key{'s' * (len(value) != 1)}}}"
-    elif isinstance(value, list | tuple):
-        text = f"[{len(value)} item{'s' * (len(value) != 1)}]"
-    elif isinstance(value, int) and value.bit_length() > _SHOWN_CHARS:
-        text = f"a number of {value.bit_length()} bits"
-    elif value is None or isinstance(value, int | float):
-        text = json.dumps(value)
-    return text
+        return "***"
+    if value is NOTHING:
+        return ""
+    if isinstance(value, Mapping | list | tuple):
+        return _cut(_inside(value, depth=0), _SHOWN_INSIDE_CHARS)
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int) and value.bit_length() > _SHOWN_CHARS:
+        return f"a number of {value.bit_length()} bits"
+    return json.dumps(value) if value is None or isinstance(value, int | float) else type(value).__name__
 
 
-def names_secret(key: str) -> bool:
-    """Whether the value under `key` is a secret: `api_key`, `Authorization`; not `max_tokens`."""
-    return len(key) <= _NAME_CHARS and bool(_SECRET_KEY.search(key.replace("-", "_")))
+def _inside(value: Any, depth: int) -> str:
+    """Return a list or a mapping as YAML writes it on one line; what is deep or late in it as `…`."""
+    if not isinstance(value, Mapping | list | tuple):
+        return shown(value)
+    opening, closing = "{}" if isinstance(value, Mapping) else "[]"
+    if value and depth == _SHOWN_DEPTH:
+        return f"{opening}…{closing}"
+    first = islice(value.items() if isinstance(value, Mapping) else value, _SHOWN_ITEMS)
+    parts = (
+        [f"{_key(key)}: {_held(key, inner, depth + 1)}" for key, inner in first]
+        if isinstance(value, Mapping)
+        else [_inside(inner, depth + 1) for inner in first]
+    )
+    parts += ["…"] * (len(value) > _SHOWN_ITEMS)
+    return f"{opening}{', '.join(parts)}{closing}"
 
 
-def holds_secret(text: str) -> bool:
-    """Whether `text` looks like a secret itself: a provider's key, a bearer header, a URL with a password."""
-    return bool(_SECRET_TEXT.search(text[:_SCANNED_CHARS]))
+def _held(key: Any, value: Any, depth: int) -> str:
+    return "***" if isinstance(key, str) and names_secret(key) else _inside(value, depth)
+
+
+def _key(key: Any) -> str:
+    if not isinstance(key, str):
+        return shown(key)
+    return redact(key) if _PLAIN_KEY.fullmatch(key) and len(key) <= _SHOWN_CHARS else _text(key)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 2]}…{text[-1]}"
 
 
 def closest(name: str, known: Iterable[str], otherwise: str) -> str:
@@ -125,10 +133,6 @@ def closest(name: str, known: Iterable[str], otherwise: str) -> str:
 
 
 def _text(text: str) -> str:
-    masked = _masked(text[:_SCANNED_CHARS])
+    masked = redact(text[:_SCANNED_CHARS])
     quoted = repr(masked[:_SHOWN_CHARS])
     return quoted if len(masked) <= _SHOWN_CHARS else f"{quoted[:-1]}…{quoted[-1]}"
-
-
-def _masked(text: str) -> str:
-    return _SECRET_TEXT.sub("***", text)

@@ -4,6 +4,7 @@ Numbers are strict: text or `true` is no number. A bare value may stand where a 
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any, Literal
@@ -12,6 +13,8 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable
 from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, PlainValidator, SerializationInfo
 from pydantic_core import PydanticCustomError
+
+from langroute.verifiers.language import Code
 
 __all__ = [
     "Count",
@@ -24,6 +27,7 @@ __all__ = [
     "Positive",
     "Seconds",
     "Share",
+    "SomeLanguages",
     "SomeNames",
     "SomePatterns",
     "Text",
@@ -32,6 +36,7 @@ __all__ = [
     "Wanted",
     "as_model",
     "as_tier",
+    "free_name",
     "levels_schema",
     "listed",
 ]
@@ -53,6 +58,16 @@ def as_model(value: Any) -> Any:
 def as_tier(value: Any) -> Any:
     """Read bare models as a tier with nothing else said."""
     return {"models": value} if isinstance(value, str | list | tuple | Runnable) else value
+
+
+def free_name(model: str, counts: Counter[str]) -> str:
+    """Return `model`, or `model#2` and so on where `counts` holds it already; the name is then taken."""
+    name = model
+    while name in counts:
+        counts[model] += 1
+        name = f"{model}#{counts[model]}"
+    counts[name] += 1
+    return name
 
 
 def levels_schema(schema: dict[str, Any]) -> None:
@@ -121,6 +136,9 @@ SomePatterns = Annotated[
     _SomePatterns, BeforeValidator(listed, json_schema_input_type=_Pattern | _SomePatterns)
 ]
 SomeNames = Annotated[_SomeTexts, BeforeValidator(listed, json_schema_input_type=Text | _SomeTexts)]
+
+_Codes = Annotated[tuple[Code, ...], Field(min_length=1)]
+SomeLanguages = Annotated[_Codes, BeforeValidator(listed, json_schema_input_type=Code | _Codes)]
 
 ModelString = Annotated[str, Field(pattern=f"^{_PROVIDER_MODEL.pattern}$", examples=["openai:gpt-5-nano"])]
 Model = Annotated[

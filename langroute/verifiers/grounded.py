@@ -9,11 +9,12 @@ from pydantic import Field
 
 from langroute.cascade import Verdict
 from langroute.request import message_text
-from langroute.verifiers.base import Case, Verifier, shown
+from langroute.verifiers.base import Case, Verifier, shown, without_thoughts
 from langroute.verifiers.citations import QUOTE
+from langroute.verifiers.dates import date_of, dates_in
 from langroute.verifiers.language import detect_language
-from langroute.verifiers.sources import Source
-from langroute.verifiers.structured import NotJsonError, leaves, reply_data
+from langroute.verifiers.sources import FIGURE, Source
+from langroute.verifiers.structured import NotJsonError, leaves, stated_data
 
 __all__ = ["Grounded"]
 
@@ -22,10 +23,23 @@ _MAX_VALUES = 5_000
 
 _BRACKET = re.compile(r"\[[^\[\]\n]{1,200}\]")
 _LIST_MARK = re.compile(r"^[ \t]*(?:\d{1,3}[.)]|[-*•])[ \t]+", re.MULTILINE)
-_HEADING = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
-_FIGURE = re.compile(r"\d[\d.,']*")
+# A line with more below it that is all bold, or ends in a colon, is a heading, too.
+_HEADING = re.compile(
+    r"^[ \t]*(?:#.*|(?:\*\*[^*\n]{1,80}\*\*:?|[^.!?:\n]{1,80}:)[ \t]*(?=\n\s*+\S))$", re.MULTILINE
+)
 # Capitalised words inside a sentence; where one may begin, a capital says nothing.
 _NAME = re.compile(r"(?<=[\w,;)] )[A-ZÀ-ÖØ-ÞĀ-ŽΑ-ΩА-Я][\w'’-]+(?: [A-ZÀ-ÖØ-ÞĀ-ŽΑ-ΩА-Я][\w'’-]+)*")
+_POSSESSIVE = re.compile(r"['’]s?$")
+_PERSON = re.compile(r"[^\W\d_a-z][\w'’.-]*(?: [^\W\d_][\w'’.-]*){0,3} [^\W\d_a-z][\w'’.-]*")
+
+_NO_NAMES = frozenset(
+    "a an the my your our their his her its this that these those i i'm i've i'd i'll it it's he she we you they "
+    "yes no not and or but if as in on at by for from of to with is are was were "
+    "answer answers summary conclusion note notes question questions source sources result results reason "
+    "finding findings key final short full main document documents detail details overview background total "
+    "table figure section chapter page part step point example date name here there however therefore".split()
+)
+"""Words that are no names, also where a title or a label capitalises them: "The Answer: …"."""
 
 Claim = tuple[str, Any]
 """Where a value stands (a dotted path, or "" in prose), and the value."""
@@ -34,11 +48,14 @@ Claim = tuple[str, Any]
 class Grounded(Verifier):
     """What the reply states occurs in the source: a value that was made up is found out.
 
-    Of a structured reply (parsed, or JSON in the text) every string and number is looked up; case,
-    white space, punctuation and number formats do not matter. Of prose, the numbers, the quotations
-    and the names (capitalised words within a sentence; not in German, where every noun has one). A
-    category the model was asked to choose occurs nowhere: name the `fields` that are extracted. The
-    score is the share of values that occur.
+    Of a structured reply (parsed, or JSON in the text) every string and number is looked up; of a
+    pydantic object, those that the model set and not the defaults. Of prose, the numbers, the dates, the
+    quotations and the names (capitalised words within a sentence; not in German, where every noun has
+    one). Case, white space and punctuation do not matter, and numbers and dates are compared by value:
+    2.5 million is 2,500,000, and 3 May 2026 is 2026-05-03, but 3/5/2026 could be another day and is only
+    found as it is written. A person's name may leave out what stands between its parts. A category the
+    model was asked to choose occurs nowhere: name the `fields` that are extracted. The score is the share
+    of values that occur.
     """
 
     name: ClassVar[str] = "grounded"
@@ -80,9 +97,10 @@ class Grounded(Verifier):
     def _claims(self, case: Case) -> list[Claim] | None:
         """Return what the reply states; None where a structured reply was asked for and there is none."""
         try:
-            data = reply_data(case)
+            data = stated_data(case)
         except NotJsonError:
-            return None if case.request.schema is not None or self.fields else list(_prose_claims(case.text))
+            structured = case.request.schema is not None or self.fields
+            return None if structured else list(_prose_claims(without_thoughts(case.text)))
         return list(dict.fromkeys((path, value) for path, value in leaves(data) if self._counts(path, value)))
 
     def _counts(self, path: str, value: Any) -> bool:
@@ -92,17 +110,37 @@ class Grounded(Verifier):
 
 
 def _occurs(source: Source, value: Any) -> bool:
-    return source.has(value) if isinstance(value, str) else source.has_number(value)
+    if not isinstance(value, str):
+        return source.has_number(value)
+    if source.has(value):
+        return True
+    day = date_of(value)
+    return source.has_day(day) if day else bool(_PERSON.fullmatch(value)) and source.has_name(value)
 
 
 def _prose_claims(text: str) -> Iterator[Claim]:
-    """Yield numbers, quotations and names of a text; citations, list marks and headings are none."""
+    """Yield dates, numbers, quotations and names of a text; citations, list marks and headings are none."""
     text = _BRACKET.sub(" ", _LIST_MARK.sub("", _HEADING.sub("", text)))
-    found = [match.group().rstrip(".,'") for match in _FIGURE.finditer(text)]
-    found += [next(filter(None, match.groups())) for match in QUOTE.finditer(text)]
+    quotes = [next(filter(None, match.groups())) for match in QUOTE.finditer(text)]
+    dates, rest = _dates_cut_out(text)
+    found = dates + [match.group().rstrip(".,'") for match in FIGURE.finditer(rest)] + quotes
     if detect_language(text) != "de":
-        found += [match.group() for match in _NAME.finditer(text)]
+        names = (_POSSESSIVE.sub("", match.group()) for match in _NAME.finditer(rest))
+        found += [name for name in names if not _NO_NAMES.issuperset(name.casefold().replace("’", "'").split())]
     yield from (("", value) for value in dict.fromkeys(found))
+
+
+def _dates_cut_out(text: str) -> tuple[list[str], str]:
+    """Return the dates of a text as written, and the text without them."""
+    dates, rest, end = [], [], 0
+    for found in dates_in(text):
+        written = text[found.start : found.end]
+        # "may 3" is a verb and a number, "May 3" a date.
+        if found.day.year is not None or not written.islower():
+            dates.append(written)
+            rest.append(text[end : found.start])
+            end = found.end
+    return dates, "; ".join((*rest, text[end:]))
 
 
 def _listed(loose: list[Claim], beyond: int) -> str:

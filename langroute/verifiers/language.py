@@ -11,7 +11,7 @@ from pydantic import Field
 from langroute.cascade import Verdict
 from langroute.verifiers.base import Case, Verifier, without_thoughts
 
-__all__ = ["Language", "detect_language"]
+__all__ = ["Code", "Language", "detect_language"]
 
 _SAMPLE_CHARS = 2_000
 """Characters read: 300 words tell a language as surely as 300,000."""

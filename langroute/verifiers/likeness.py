@@ -38,7 +38,10 @@ _SAME_MATTER = 0.6
 """Share of common words from which two sentences speak of the same, so that one may deny the other."""
 
 _ARTICLES = frozenset({"a", "an", "the"})
-_AUXILIARIES = frozenset({"do", "does", "did", "ca", "wo"})
+_FUNCTION_WORDS = frozenset(
+    "am and are as at be been but by ca can could did do does for had has have he i in is it its of on or "
+    "she should that their there they this to was we were will with wo would you".split()
+)
 
 
 def data_likeness(one: Any, other: Any) -> float:
@@ -112,9 +115,9 @@ def _denied(one: list[str], other: list[str]) -> bool:
 
 
 def _matter(sentence: str) -> Counter[str]:
-    """Return the words of a sentence without its negations, and without the verb that carries them."""
+    """Return what a sentence speaks of: its words without negations, auxiliaries and other small ones."""
     words = _words(_NEGATION.sub(" ", sentence))
-    return Counter({word: count for word, count in words.items() if word not in _AUXILIARIES}) or words
+    return Counter({word: count for word, count in words.items() if word not in _FUNCTION_WORDS}) or words
 
 
 def _final_answer(text: str) -> str | None:

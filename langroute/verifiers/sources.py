@@ -1,11 +1,14 @@
-"""Whether words occur in a source, however they are cased, spaced, punctuated, or their numbers written."""
+"""Whether words, numbers, dates and names occur in a source, however they are written there."""
 
 import re
 import unicodedata
 from collections.abc import Iterable
 from decimal import Decimal
+from functools import cached_property
 
-__all__ = ["Source", "number_text"]
+from langroute.verifiers.dates import Day, dates_in
+
+__all__ = ["FIGURE", "Source", "number_text"]
 
 _SEARCH_CHARS = 300_000_000
 """Characters that one source may be searched for phrases: a second or two; what comes after is not found."""
@@ -19,24 +22,44 @@ _NUMBER = re.compile(r"(?<!\d)\d++(?:[.,']\d++)+")
 _GROUPED = re.compile(r"\d{1,3}(?:([.,'])\d{3})(?:\1\d{3})*(?:(?!\1)[.,](\d+))?")
 _POINTED = re.compile(r"(?<![\d.,'])\d{1,3}\.\d{3}(?![\d.,']*\d)")
 
+_SCALES = {
+    **dict.fromkeys(("k", "thousand", "thousands", "tausend"), 3),
+    **dict.fromkeys(("million", "millions", "millionen", "millones", "mio", "mn"), 6),
+    **dict.fromkeys(("billion", "billions", "bn", "milliard", "milliards", "milliarde", "milliarden", "mrd"), 9),
+    **dict.fromkeys(("trillion", "trillions", "billionen"), 12),
+}
+"""Powers of ten of the words that follow a number; not "m", which is metres as well."""
+
+_SCALE = rf"(?:k|[ -]?(?:{'|'.join(word for word in _SCALES if word != 'k')}))\b"
+_SCALED = re.compile(rf"(?<![\w.])(\d{{1,15}}(?:\.\d{{1,15}})?+)({_SCALE})")
+
+FIGURE = re.compile(rf"\d[\d.,']*+(?:{_SCALE})?", re.IGNORECASE)
+"""A number with what scales it: `1,200`, `2.5 million`, `3k`."""
+
+_PARTICLES = "van von der den de del della di da du la le bin al el y".split()
+_BETWEEN = rf"(?:[^\W\d_a-z][\w'’-]*+\.?+|{'|'.join(_PARTICLES)})\s++"
+"""A further part of a person's name: capitalised, an initial, or a particle."""
+
 
 class Source:
     """Texts that are searched together; a phrase never spans two of them."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        folded = [_folded(text) for text in texts]
+        self._texts = list(texts)
+        folded = [_folded(text) for text in self._texts]
         words = [_words(text) for text in folded]
         self._line = " " + " | ".join(" ".join(some) for some in words) + " "
         self._words = {word for some in words for word in some}
         # 1.234 is taken for a decimal; a source may mean 1234 by it.
         self._words.update(number.replace(".", "") for text in folded for number in _POINTED.findall(text))
+        self._words.update(match[1] for text in folded for match in _SCALED.finditer(_in_digits(text)))
         self._left = _SEARCH_CHARS
 
     def has(self, phrase: str) -> bool:
         """Return whether the words of `phrase` stand in the source, in order and together.
 
-        A number is found in any of its forms: 1,234.50 and 1234.5 and 1.234,5 are one. A phrase
-        without words is found everywhere.
+        A number is found in any of its forms: 1,234.50 and 1234.5 and 1.234,5 are one, and so are 2.5
+        million and 2,500,000. A phrase without words is found everywhere.
         """
         words = _words(_folded(phrase))
         if not self._words.issuperset(words):
@@ -50,6 +73,32 @@ class Source:
         """Return whether the source states this number, whatever its sign and the grouping of its digits."""
         return self.has(number_text(number))
 
+    def has_day(self, day: Day) -> bool:
+        """Return whether the source states this date in any form.
+
+        A date that the source states without its year is found where the year stands anywhere in it.
+        """
+        if day.year is None:
+            return any(other[1:] == day[1:] for other in self._days)
+        return day in self._days or (day._replace(year=None) in self._days and str(day.year) in self._words)
+
+    def has_name(self, name: str) -> bool:
+        """Return whether the parts of a person's name occur in order, with at most two more between them.
+
+        So `Cyrus Field` is found in `Cyrus W. Field`.
+        """
+        parts = name.split()
+        self._left -= sum(map(len, self._texts))
+        if len(parts) < 2 or self._left < 0 or not self._words.issuperset(_words(_folded(name))):  # noqa: PLR2004  # one part has nothing between
+            return False
+        gap = rf"\s++(?:{_BETWEEN}){{0,2}}"
+        pattern = re.compile(rf"\b{gap.join(rf'(?i:{re.escape(part)})' for part in parts)}\b")
+        return any(map(pattern.search, self._texts))
+
+    @cached_property
+    def _days(self) -> set[Day]:
+        return {found.day for text in self._texts for found in dates_in(text)}
+
 
 def number_text(number: float) -> str:
     """Return a number in plain digits: 1e-05 as 0.00001, 5.0 as 5."""
@@ -62,8 +111,19 @@ def _folded(text: str) -> str:
 
 
 def _words(text: str) -> list[str]:
+    return _WORD.findall(_SCALED.sub(_unscaled, _in_digits(text)))
+
+
+def _in_digits(text: str) -> str:
+    """Return a text whose numbers have no separators but a decimal point."""
     text = _SPACED.sub(lambda match: match.group().replace(" ", ""), text)
-    return _WORD.findall(_NUMBER.sub(lambda match: _canonical(match.group()), text))
+    return _NUMBER.sub(lambda match: _canonical(match.group()), text)
+
+
+def _unscaled(match: re.Match[str]) -> str:
+    power = _SCALES[match[2].strip(" -")]
+    text = format(Decimal(match[1]).scaleb(power), "f")
+    return f" {text.rstrip('0').rstrip('.') if '.' in text else text} "
 
 
 def _canonical(number: str) -> str:

@@ -39,7 +39,8 @@ def read_verifier(value: Any) -> Verifier:
         if len(value) != 1:
             names = ", ".join(map(str, value)) or "none"
             raise ValueError(
-                f"a verifier is one name with its settings, this mapping has {len(value)}: {names}"
+                f"a verifier is one name with its settings, this mapping has {len(value)} ({names}): "
+                "write each as an entry of its own, and indent settings under their name"
             )
         ((name, settings),) = value.items()
         return _built(name, settings)
@@ -48,7 +49,8 @@ def read_verifier(value: Any) -> Verifier:
     if callable(value):
         return Custom(function=value)
     raise ValueError(
-        f"a verifier is a name or a mapping of one name to its settings, not {type(value).__name__}"
+        f"a verifier is a name or a mapping of one name to its settings, not {type(value).__name__}: "
+        "write, for example, `schema` or `{confidence: {min: 0.7}}`"
     )
 
 
@@ -112,7 +114,7 @@ def _known() -> Mapping[str, type[Verifier]]:
 def _bare(name: str) -> Verifier:
     verifier = _named(name)
     if not _stands_alone(verifier):
-        raise ValueError(f"`{name}` needs a mapping with its settings: {', '.join(_settings(verifier))}")
+        raise ValueError(f"`{name}` needs a mapping with its settings: settings: {_settings(verifier)}")
     return verifier()
 
 
@@ -120,9 +122,10 @@ def _built(name: Any, settings: Any) -> Verifier:
     verifier = _named(name)
     if not isinstance(settings, Mapping):
         if verifier.shorthand is None:
-            fields = ", ".join(_settings(verifier)) or "none"
             raise ValueError(
-                f"`{name}` takes a mapping of its settings ({fields}), not {shown(repr(settings))}"
+                f"`{name}` takes a mapping, not {shown(repr(settings))}: settings: {_settings(verifier)}"
+                if verifier.model_fields
+                else f"`{name}` has no settings, so it takes no {shown(repr(settings))}: write it alone"
             )
         settings = {verifier.shorthand: settings}
     built: Verifier = _adapter(verifier).validate_python({name: settings})[name]
@@ -149,8 +152,8 @@ def _unknown(name: str) -> str:
     return f"there is no verifier {shown(name)!r}: {meant}The verifiers are: {', '.join(known)}"
 
 
-def _settings(verifier: type[Verifier]) -> list[str]:
-    return [field.alias or name for name, field in verifier.model_fields.items()]
+def _settings(verifier: type[Verifier]) -> str:
+    return ", ".join(f"`{field.alias or name}`" for name, field in verifier.model_fields.items())
 
 
 def _stands_alone(verifier: type[Verifier]) -> bool:

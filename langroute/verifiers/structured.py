@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
+from pydantic import BaseModel, RootModel
 from pydantic_core import to_jsonable_python
 
 from langroute.verifiers.base import Case
@@ -16,6 +17,7 @@ __all__ = [
     "plain",
     "reply_data",
     "reply_json",
+    "stated_data",
     "too_deep",
 ]
 
@@ -36,6 +38,18 @@ def reply_data(case: Case) -> Any:
         NotJsonError: There is neither.
     """
     return plain(case.parsed) if case.parsed is not None else json_in(case.text)
+
+
+def stated_data(case: Case) -> Any:
+    """Return what `reply_data` does, but of pydantic models only the fields that the model itself set.
+
+    Raises:
+        NotJsonError: There is neither.
+    """
+    try:
+        return plain(_set_fields(case.parsed)) if case.parsed is not None else json_in(case.text)
+    except RecursionError:
+        raise NotJsonError(_TOO_DEEP) from None
 
 
 def json_in(text: str) -> Any:
@@ -118,6 +132,17 @@ def reply_json(case: Case) -> str:
     if calls and case.parsed is None:
         parts.append(json.dumps(calls, ensure_ascii=False, default=str))
     return "\n".join(part for part in parts if part)
+
+
+def _set_fields(value: Any) -> Any:
+    if isinstance(value, RootModel):
+        return _set_fields(value.root)
+    if isinstance(value, BaseModel):
+        names = [name for name in type(value).model_fields if name in value.model_fields_set]
+        return {name: _set_fields(getattr(value, name)) for name in names} | (value.model_extra or {})
+    if isinstance(value, Mapping):
+        return {key: _set_fields(item) for key, item in value.items()}
+    return [_set_fields(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _items(value: Any) -> Sequence[Any]:

@@ -18,10 +18,11 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+from langgraph.graph import END, START, MessagesState, StateGraph
 from rich.console import Console
 from rich.table import Table
 
-from langroute import RoutedChatModel
+from langroute import RoutedChatModel, add_routed_step
 from langroute.effects import run
 from langroute.request import Request
 
@@ -121,6 +122,32 @@ def call_times() -> tuple[dict[str, float], dict[str, float]]:
     return sync, asynchronous
 
 
+def graph_times() -> dict[str, float]:
+    """Return the medians of a one-node graph around the bare model and of steps drawn as nodes."""
+    question = {"messages": [HumanMessage("hello")]}
+    graphs = {"one node": one_node_graph()}
+    for name, step in (
+        ("plain step", {"cascade": ["small"]}),
+        ("verified step", {"cascade": ["small", "large"], "verify": ["no_refusal"]}),
+    ):
+        builder = StateGraph(MessagesState)
+        add_routed_step(builder, "answer", routed(**step))
+        builder.add_edge(START, "answer")
+        builder.add_edge("answer", END)
+        graphs[name] = builder.compile()
+    return medians({name: many(lambda g=graph: g.invoke(question)) for name, graph in graphs.items()})
+
+
+def one_node_graph() -> Any:
+    """Return a graph whose only node calls the bare model."""
+    model = Bare()
+    builder = StateGraph(MessagesState)
+    builder.add_node("answer", lambda state: {"messages": [model.invoke(state["messages"])]})
+    builder.add_edge(START, "answer")
+    builder.add_edge("answer", END)
+    return builder.compile()
+
+
 def deciding_ms(characters: int) -> float:
     """Return the median milliseconds of finding a step and planning it, everything switched on."""
     router = RoutedChatModel(
@@ -180,11 +207,14 @@ def report() -> dict[str, float]:
             f"{asynchronous[name]:.0f}",
             f"{asynchronous[name] / asynchronous[bare]:.2f}",
         )
+    graphs = graph_times()
     figures = {
         "plain / bare, sync (at most 1.15)": sync[plain] / sync[bare],
         "plain / bare, async (at most 1.15)": asynchronous[plain] / asynchronous[bare],
         "verified / with_fallbacks, sync (at most 1.3)": sync[verified] / sync[fallbacks],
         "verified / with_fallbacks, async (below 1)": asynchronous[verified] / asynchronous[fallbacks],
+        "plain step as nodes / one-node graph (at most 3)": graphs["plain step"] / graphs["one node"],
+        "verified step as nodes / one-node graph": graphs["verified step"] / graphs["one node"],
         "deciding on 50,000 characters, ms (below 1)": deciding_ms(50_000),
         "deciding on 1,000,000 characters, ms (below 5)": deciding_ms(1_000_000),
         "import langroute, ms added (below 50)": import_ms("import langroute") - import_ms("pass"),

@@ -50,6 +50,7 @@ def agent(
     steps: dict[str, Any] | None = None,
     *,
     policy: dict[str, Any] | None = None,
+    models: dict[str, dict[str, Any]] | None = None,
     tools: Sequence[Any] = (search, run_sql, delete_file),
     middleware: Sequence[Any] = (),
     **settings: Any,
@@ -60,7 +61,7 @@ def agent(
     """
     tiers: dict[str, Any] = {}
     for name, said in endpoints.items():
-        spec = {"model": endpoint(name, said), "name": name}
+        spec = {"model": endpoint(name, said), "name": name, **(models or {}).get(name, {})}
         tiers.setdefault(name.partition("-")[0], {"models": []})["models"].append(spec)
     usual = {"planning": {"cascade": list(tiers)[-1]}, "tool_use": {"cascade": list(tiers)}}
     routing = StepRoutingMiddleware({"tiers": tiers, "steps": steps or usual, **(policy or {})})

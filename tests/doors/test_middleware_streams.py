@@ -106,7 +106,7 @@ def test_turn_that_nothing_can_replace_streams_as_it_comes():
 
 
 @pytest.mark.parametrize("mode", ["messages", "amessages", "v3", "av3"])
-@pytest.mark.parametrize("after_chunks", [2, 3])
+@pytest.mark.parametrize("after_chunks", [3, 4])
 @pytest.mark.parametrize("verify", [["tool_calls"], []], ids=["judged", "live"])
 async def test_tool_call_that_a_stream_cut_is_not_run(mode, after_chunks, verify):
     ran: list[str] = []
@@ -120,7 +120,9 @@ async def test_tool_call_that_a_stream_cut_is_not_run(mode, after_chunks, verify
     with LoopbackProvider({"cut": [calls("search", query="the open orders"), GOOD]}) as provider:
         provider.fail("cut", Fault("cut", after_chunks=after_chunks), times=1)
         backup = ScriptedChatModel(name="large-b", replies=[calls("search", query="orders"), GOOD])
-        graph = agent({"large-a": provider.chat_model("cut"), "large-b": backup}, steps, tools=[search])
+        script = {"large-a": provider.chat_model("cut"), "large-b": backup}
+        # As with providers other than OpenAI, nothing but the arguments shows that the reply is not whole.
+        graph = agent(script, steps, tools=[search], models={"large-a": {"omits_finish_reason": True}})
         # What was judged was not shown, and may still be replaced.
         with nullcontext() if verify else pytest.raises(PartialStream):
             await through(graph, mode)
