@@ -5,8 +5,8 @@ from datetime import date, datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from langroute.checking import STEPS, bindings
 from langroute.building import providers, setting_names, split
+from langroute.checking import STEPS, bindings
 from langroute.errors import PolicyProblem
 from langroute.problems import NOTHING, Loc, closest, problem
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from langroute.policy import ModelSpec, Policy, RulePolicy, StepPolicy, When
 
 __all__ = ["warnings"]
+
+_NAME_CHARS = 64
+"""Longest name that is compared with known ones."""
 
 _LISTS = ("step", "keywords", "patterns", "tools", "language", "intent")
 
@@ -141,9 +144,7 @@ def _models(policy: "Policy") -> Iterator[PolicyProblem]:
             provider = split(spec.model)[0]
             if known and provider.replace("-", "_").lower() not in known:
                 message = f"LangChain knows no provider `{provider}`"
-                yield problem(
-                    (*loc, "model"), spec.model, message, closest(provider, sorted(known), "Correct it.")
-                )
+                yield problem((*loc, "model"), spec.model, message, _near(provider, known))
             elif provider == "openai" and spec.settings:
                 yield from _settings((*loc, "settings"), spec.settings)
 
@@ -152,10 +153,13 @@ def _settings(loc: Loc, settings: Mapping[str, Any]) -> Iterator[PolicyProblem]:
     known = setting_names()
     for key, value in settings.items():
         if key not in known:
-            near = get_close_matches(key, known, n=1)
-            remedy = f"Did you mean `{near[0]}`?" if near else "Check the name."
             message = "ChatOpenAI has no such setting, and passes it on to the provider as it is"
-            yield problem((*loc, key), value, message, remedy)
+            yield problem((*loc, key), value, message, _near(key, known))
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name[:_NAME_CHARS], known, n=1)
+    return f"Did you mean `{near[0]}`?" if near else "Check the name."
 
 
 def _nodes(policy: "Policy") -> Iterator[PolicyProblem]:
@@ -183,8 +187,8 @@ def _classifier(policy: "Policy") -> Iterator[PolicyProblem]:
     ]
     if against:
         message = (
-            f"its first endpoint runs in `{runs_in}`, which {_quoted(against)} does not allow: it is not asked "
-            "where the prompt may be theirs"
+            f"is never asked: it runs in `{runs_in}`, and any prompt may belong to {_quoted(against)}, "
+            "whose boundary forbids that"
         )
         yield problem(
             ("classify", "model"), tier, message, "Name a tier that runs where every step allows it."
@@ -239,7 +243,7 @@ def _undecided(policy: "Policy", loc: Loc, step: "StepPolicy") -> Iterator[Polic
     if step.repair:
         yield problem((*loc, "repair"), step.repair, found, "Add `verify`, or remove `repair`.")
     if len(step.cascade) > 1 and not _starts_higher(policy, loc, step):
-        message = f"{found}: {_quoted(step.cascade[1:])} will only be reached when calls fail"
+        message = f"{found}: {_quoted(step.cascade[1:])} is only reached when a call fails or cannot be made"
         remedy = "Add `verify` to escalate, or `route` to start higher; one tier is plain routing."
         yield problem((*loc, "cascade"), list(step.cascade), message, remedy)
 

@@ -34,7 +34,9 @@ from langroute.targets import BoundSchema, BoundTools, openai_tool
 
 __all__ = ["RoutedChatModel"]
 
-_FORWARDED = ("cache", "custom_get_token_ids", "disable_streaming", "output_version", "rate_limiter")
+_FORWARDED = frozenset(
+    {"cache", "custom_get_token_ids", "disable_streaming", "output_version", "rate_limiter"}
+)
 """Settings of a chat model that, set on the routed one, hold for every endpoint's model."""
 
 
@@ -280,7 +282,7 @@ class RoutedChatModel(BaseChatModel):
     def _own_config(self) -> RunnableConfig | None:
         """Tags, metadata and callbacks that were set on the routed model itself; None without any."""
         metadata = self.metadata or {}
-        if not (self.tags or self.callbacks or metadata.keys() - _HOSTS_OWN):
+        if not (self.tags or self.callbacks) and metadata.keys() <= _HOSTS_OWN:
             return None
         own = {name: value for name, value in metadata.items() if name not in _HOSTS_OWN}
         return {"tags": self.tags or [], "metadata": own, "callbacks": self.callbacks}
@@ -288,7 +290,8 @@ class RoutedChatModel(BaseChatModel):
     @property
     def _overrides(self) -> dict[str, Any]:
         """Settings of the routed model that hold for every endpoint's model."""
-        return {name: getattr(self, name) for name in _FORWARDED if name in self.__pydantic_fields_set__}
+        given = self.__pydantic_fields_set__ & _FORWARDED
+        return {name: getattr(self, name) for name in sorted(given)} if given else {}
 
     # Tools and schemas -------------------------------------------------------------------------------
 

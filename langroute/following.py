@@ -183,7 +183,7 @@ class Cascade:
         clock, started_s = self._router.clock, self._router.clock()
         move, reply = answered.move, answered.reply
         try:
-            verdicts = yield from judge.verdicts(move, reply, answered.config)
+            verdicts = () if judge.idle else (yield from judge.verdicts(move, reply, answered.config))
         except BaseException:
             self._append(self._attempt(answered, "cancelled", (), clock() - started_s), reply)
             raise

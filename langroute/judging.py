@@ -38,6 +38,11 @@ class Judge:
         self._verifiers = router.checks(plan.step)
         self._risky = _risky_tools(router, request) if request.tools else {}
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to check: plain routing."""
+        return not self._verifiers and self._request.schema is None and not self._risky
+
     def verdicts(self, move: Call, reply: Reply, config: RunnableConfig) -> Flow[tuple[Verdict, ...]]:
         """Return the verdicts on one reply: all free checks, then those that ask a model, until one rejects.
 

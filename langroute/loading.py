@@ -9,12 +9,13 @@ import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from langroute.bounds import MAX_BYTES, MAX_DEPTH, UNPRINTABLE, duplicate_key, inside
 from langroute.errors import PolicyError, PolicyProblem
-from langroute.problems import NOTHING, Loc, limited, problem
+from langroute.problems import MAX_PROBLEMS, NOTHING, Loc, limited, problem
 from langroute.yaml12 import parse_yaml
 
 __all__ = ["read"]
@@ -113,7 +114,7 @@ def _parse_json(text: str, problems: list[PolicyProblem]) -> Any:
     except ValueError:  # Python's own limit on the digits of an integer
         raise _unreadable("holds a number of thousands of digits", "Write a number below 2^63.") from None
     if repeated:
-        problems += _repeated(data, repeated)
+        problems += islice(_repeated(data, repeated), MAX_PROBLEMS + 1)
     return data
 
 
@@ -125,7 +126,8 @@ def _repeated(data: Any, repeated: Mapping[int, Counter[str]]) -> Iterator[Polic
         for key, count in repeated.get(id(value), {}).items():
             if count > 1:
                 yield duplicate_key((*loc, key), f"{count} times")
-        pending += reversed(list(inside(loc, value)))
+        if len(loc) <= MAX_DEPTH:  # what is deeper is refused for that
+            pending += reversed(list(inside(loc, value)))
 
 
 def _parse_toml(text: str, _problems: list[PolicyProblem]) -> Any:

@@ -71,7 +71,7 @@ class Pieces(BaseCallbackHandler):
             self._arguments[place] = self._arguments.get(place, "") + (piece["args"] or "")
 
     def cut(self, reply: AIMessage) -> bool:
-        """Tell whether the reply ended inside a tool call; in a v3 stream such a call is invalid by itself."""
+        """Tell whether the reply ended inside a tool call; v3 streams give such a call as an invalid one."""
         if reply.invalid_tool_calls and not finish_words(reply):
             return True
         broken = ending(reply) is not None or not all(map(_is_json, self._arguments.values()))

@@ -96,6 +96,10 @@ def _inside(value: Any, depth: int) -> str:
     opening, closing = "{}" if isinstance(value, Mapping) else "[]"
     if value and depth == _SHOWN_DEPTH:
         return f"{opening}…{closing}"
+    if isinstance(value, list | tuple) and any(
+        isinstance(item, str) and names_secret(item) for item in value
+    ):
+        return "[***]"  # a header as a pair
     first = islice(value.items() if isinstance(value, Mapping) else value, _SHOWN_ITEMS)
     parts = (
         [f"{_key(key)}: {_held(key, inner, depth + 1)}" for key, inner in first]

@@ -11,7 +11,7 @@ from langroute.cli import main
 
 GOOD = """\
 tiers: {small: 'openai:nano', large: 'openai:big'}
-steps: {plan: {cascade: [small, large], why: Why not.}}
+steps: {plan: {cascade: [small, large], verify: not_empty, why: Why not.}}
 """
 BAD = "tiers: {small: 'openai:nano'}\nsteps: {plan: {cascade: smal, api_key: hunter2}}\n"
 
@@ -64,7 +64,8 @@ def test_check_as_json_is_for_machines(langroute):
     report = json.loads(out)
     assert code == 0
     assert (report["errors"], report["warnings"]) == ([], [])
-    assert [row["step"] for row in report["spec"]] == ["plan", "default"]
+    assert [row["step"] for row in report["spec"]["steps"]] == ["plan", "default"]
+    assert (report["spec"]["rules"], report["spec"]["stakes"]) == ([], [])
 
 
 def test_check_of_a_bad_policy_as_json_lists_the_errors(langroute):
@@ -84,6 +85,47 @@ def test_the_spec_is_a_table_without_columns_that_say_nothing(langroute):
     assert "small: openai:nano" in out
     assert "Why not." in out
     assert "reviewed" not in out
+    assert "rules" not in out
+
+
+def test_the_spec_shows_rules_stakes_and_budget_where_there_are_some(langroute):
+    more = (
+        "rules: [{name: gold, when: {metadata: {user: gold}}, start: large}]\n"
+        "stakes: {high: {tier: large}, tools: {rm: high}}\nbudget: {approve_above_usd: 0.05}\n"
+    )
+
+    code, out, _ = langroute("check", "POLICY", "--spec", policy=GOOD + more)
+
+    assert code == 0
+    assert [line.strip() for line in out.splitlines() if line.startswith(("rules", "stakes", "budget"))] == [
+        "rules",
+        "stakes",
+        "budget: an escalation expected to cost more than 0.05 USD needs approval",
+    ]
+    assert "metadata user: gold" in out
+
+
+@pytest.mark.parametrize(
+    ("prompt", "says"),
+    [("", "is empty"), (" \n", "is empty"), ("\udcff", "is not UTF-8")],
+)
+def test_a_prompt_that_cannot_be_read_is_a_message_and_exit_code_2(langroute, prompt, says):
+    code, out, err = langroute("explain", "POLICY", prompt)
+
+    assert (code, out) == (2, "")
+    assert f"langroute: the prompt {says}" in err
+
+
+@pytest.mark.parametrize(("sent", "says"), [(b"\xe4\x00\xff", "is not UTF-8"), (b"", "is empty")])
+def test_standard_input_that_is_no_prompt_is_a_message_and_exit_code_2(tmp_path, sent, says):
+    (tmp_path / "policy.yaml").write_text(GOOD)
+
+    command = [sys.executable, "-m", "langroute.cli", "explain", str(tmp_path / "policy.yaml"), "-"]
+    done = subprocess.run(command, input=sent, capture_output=True, check=False)
+
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode().startswith(f"langroute: the prompt {says}")
+    assert b"Traceback" not in done.stderr
 
 
 def test_the_schema_is_one_that_accepts_the_policy(langroute):

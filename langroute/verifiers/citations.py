@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from langroute.cascade import Verdict
 from langroute.request import Document
-from langroute.verifiers.base import Case, Verifier, shown
+from langroute.verifiers.absence import states_absence
+from langroute.verifiers.base import Case, Verifier, shown, without_thoughts
 from langroute.verifiers.sources import Source
 from langroute.verifiers.structured import NotJsonError, leaves, reply_data
 
@@ -25,6 +26,15 @@ _LOCATOR = re.compile(
     r"(?:pp?\.?|pages?|lines?|sec(?:tion|\.)?|ch(?:apter|\.)?|§)\s*\d[\d.–-]*", re.IGNORECASE
 )
 _RANGE = re.compile(r"(\d{1,4})\s*[-–]\s*(\d{1,4})")
+# `x[1]`, `row_2[0]`, `items[3] = 4`: an index, where a word of prose would carry a citation.
+_INDEXED = re.compile(
+    r"(?<![^\W_])(?:[a-z]\d{0,3}|\w{0,30}_\w{0,30}|arr|array|args|argv|cols?|dict|lst|nums?|objs?|rows?|tmp"
+    r"|vals?|vec|xs|ys)\Z",
+    re.IGNORECASE,
+)
+_USED = re.compile(r"\s?[-+*/|]?=(?!=)|\s?==|\.[a-z_]\w*(?:\(|\s?=)")
+_INDEX = re.compile(r"-?\d{0,6}(?::-?\d{0,6})?|[a-z_]\w{0,30}(?:[-+]\d)?", re.IGNORECASE)
+_IDENTIFIER_CHARS = 62
 _POSITION = re.compile(r"[0-9]{1,6}")
 _IDENTIFIER = re.compile(r"[\w./:#^-]{1,80}")
 _OMISSION = re.compile(r"\.{3}|…|\[[^\[\]]*\]")
@@ -53,10 +63,12 @@ class Citations(Verifier):
 
     A citation is a document's id in brackets: `[id]`, `[id1, id2]`, `[id, p. 4]`, `[Document 2]`,
     `[1-3]`. A number means the position of the document, from 1, where no document has a number for its
-    id. Brackets in code, links and remarks (`[sic]`) are no citations. Text in quotation marks is checked
-    when a citation stands next to it in the sentence. In a structured reply, fields whose names say
-    `source`, `citation`, `reference` or `doc` hold ids too. The score is the share of citations and
-    quotations that hold.
+    id. Brackets in code, links and remarks (`[sic]`) are no citations, nor is an index after what can only
+    be an identifier (`x[1]`, `row_ids[2]`, `days[0]`); "1932[1]" and "the cable[1]" cite. A reply that
+    only says that the documents do not hold the answer makes no claim and needs no citation. Text in quotation
+    marks is checked when a citation stands next to it in the sentence. In a structured reply, fields
+    whose names say `source`, `citation`, `reference` or `doc` hold ids too. The score is the share of
+    citations and quotations that hold.
     """
 
     name: ClassVar[str] = "citations"
@@ -66,9 +78,13 @@ class Citations(Verifier):
         index = _Index(case.request.documents)
         if not index.count:
             return self.rejects("no documents were supplied, so no citation can be checked", 0.0, unsure=True)
-        text = _CODE.sub(" ", citable_text(case))
+        text = _CODE.sub(" ", without_thoughts(citable_text(case)))
         citations = _citations(text, index)
         quotes = list(islice(QUOTE.finditer(text), _MAX_QUOTES + 1))
+        if not citations and states_absence(text):
+            return self.accepts(
+                "the reply says that the documents do not hold the answer, and claims nothing"
+            )
         if not citations:
             return self.rejects(f"the reply cites none of the {index.count} supplied documents", 0.0)
         if len(citations) > _MAX_CITATIONS or len(quotes) > _MAX_QUOTES:
@@ -167,8 +183,12 @@ class _Index:
 def _citations(text: str, index: _Index) -> list[_Citation]:
     known: dict[str, tuple[str, ...]] = {}
     citations = []
+    indexed_to = -1
     for match in _BRACKET.finditer(text):
         content = (match.group(1) or match.group(3).partition("†")[0]).strip()
+        if match.start() == indexed_to or _is_index(text, match, content, index):
+            indexed_to = match.end()  # `x[1][2]`
+            continue
         if content not in known:
             known[content] = _references(content, index)
         # The text of a link cites where it resolves, and is a link's text where it does not.
@@ -177,6 +197,18 @@ def _citations(text: str, index: _Index) -> list[_Citation]:
         if len(citations) > _MAX_CITATIONS:
             break
     return citations
+
+
+def _is_index(text: str, bracket: re.Match[str], content: str, index: _Index) -> bool:
+    """Return whether a bracket is that of code, which stands in the text without ticks: `x[1]`."""
+    start, end = bracket.start(), bracket.end()
+    before = text[max(start - _IDENTIFIER_CHARS, 0) : start]
+    if not before or not (before[-1].isalpha() or before[-1] == "_" or _INDEXED.search(before)):
+        return False
+    if not _INDEX.fullmatch(content) or (index.resolve(content) and not content.isdigit()):
+        return False
+    known = bool(index.resolve(content))
+    return bool(_INDEXED.search(before) or _USED.match(text, end)) or (content == "0" and not known)
 
 
 def _references(content: str, index: _Index) -> tuple[str, ...]:

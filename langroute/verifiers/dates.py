@@ -49,13 +49,16 @@ _MONTH = "(?:" + "|".join(sorted(_MONTHS, key=len, reverse=True)) + r")\b\.?"
 _GAP = r"\s{1,3}"
 _DATE = re.compile(
     rf"""
-      (?<![\d.,/-])(?P<iso>\d{{4}})(?P<s1>[-/.])(?P<iso_m>\d{{1,2}})(?P=s1)(?P<iso_d>\d{{1,2}})(?![\d])
-    | (?<![\d.,/-])(?P<n1>\d{{1,2}})(?P<s2>[./-])(?P<n2>\d{{1,2}})(?P=s2)(?P<num_y>\d{{4}})(?!\d)
-    | (?P<cjk>\d{{4}})年(?P<cjk_m>\d{{1,2}})月(?P<cjk_d>\d{{1,2}})日
-    | (?<![\d.,])(?P<dm_d>\d{{1,2}})(?:st|nd|rd|th|er|[.º])?(?:{_GAP}(?:day{_GAP})?(?:of|de))?(?:{_GAP}|-)
+      (?<![\d.,/-])(?=\d{{4}}[-/.年]|\d{{1,2}}[-/.]\d)(?:
+          (?P<iso>\d{{4}})(?P<s1>[-/.])(?P<iso_m>\d{{1,2}})(?P=s1)(?P<iso_d>\d{{1,2}})(?!\d)
+        | (?P<n1>\d{{1,2}})(?P<s2>[./-])(?P<n2>\d{{1,2}})(?P=s2)(?P<num_y>\d{{4}})(?!\d)
+        | (?P<cjk>\d{{4}})年(?P<cjk_m>\d{{1,2}})月(?P<cjk_d>\d{{1,2}})日
+      )
+    | (?<![\d.,])(?=\d{{1,2}}[^\d,])(?P<dm_d>\d{{1,2}})(?:st|nd|rd|th|er|[.º])?
+      (?:{_GAP}(?:day{_GAP})?(?:of|de))?(?:{_GAP}|-)
       (?P<dm_m>{_MONTH})(?:(?:,?{_GAP}(?:(?:de|of){_GAP})?|-)(?P<dm_y>\d{{4}})(?!\d))?
-    | \b(?P<md_m>{_MONTH}){_GAP}(?P<md_d>\d{{1,2}})(?!\d)(?:st|nd|rd|th)?
-      (?:,?{_GAP}(?:of{_GAP})?(?P<md_y>\d{{4}})(?!\d))?
+    | (?<![^\W_])(?=[{"".join(sorted({name[0] for name in _MONTHS}))}])(?P<md_m>{_MONTH}){_GAP}
+      (?P<md_d>\d{{1,2}})(?!\d)(?:st|nd|rd|th)?(?:,?{_GAP}(?:of{_GAP})?(?P<md_y>\d{{4}})(?!\d))?
     """,
     re.IGNORECASE | re.VERBOSE,
 )

@@ -25,19 +25,19 @@ _BRACKET = re.compile(r"\[[^\[\]\n]{1,200}\]")
 _LIST_MARK = re.compile(r"^[ \t]*(?:\d{1,3}[.)]|[-*•])[ \t]+", re.MULTILINE)
 # A line with more below it that is all bold, or ends in a colon, is a heading, too.
 _HEADING = re.compile(
-    r"^[ \t]*(?:#.*|(?:\*\*[^*\n]{1,80}\*\*:?|[^.!?:\n]{1,80}:)[ \t]*(?=\n\s*+\S))$", re.MULTILINE
+    r"^[ \t]*+(?:#.*|(?:\*\*[^*\n]{1,80}\*\*:?|[^.!?:\n]{1,80}:)[ \t]*(?=\n\s*+\S))$", re.MULTILINE
 )
 # Capitalised words inside a sentence; where one may begin, a capital says nothing.
 _NAME = re.compile(r"(?<=[\w,;)] )[A-ZÀ-ÖØ-ÞĀ-ŽΑ-ΩА-Я][\w'’-]+(?: [A-ZÀ-ÖØ-ÞĀ-ŽΑ-ΩА-Я][\w'’-]+)*")
 _POSSESSIVE = re.compile(r"['’]s?$")
 _PERSON = re.compile(r"[^\W\d_a-z][\w'’.-]*(?: [^\W\d_][\w'’.-]*){0,3} [^\W\d_a-z][\w'’.-]*")
 
-_NO_NAMES = frozenset(
-    "a an the my your our their his her its this that these those i i'm i've i'd i'll it it's he she we you they "
-    "yes no not and or but if as in on at by for from of to with is are was were "
+_NO_NAMES = (
+    "a an the my your our their his her its this that these those i i'm i've i'd i'll it it's he she we you "
+    "they yes no not and or but if as in on at by for from of to with is are was were "
     "answer answers summary conclusion note notes question questions source sources result results reason "
     "finding findings key final short full main document documents detail details overview background total "
-    "table figure section chapter page part step point example date name here there however therefore".split()
+    "table figure section chapter page part step point example date name here there however therefore"
 )
 """Words that are no names, also where a title or a label capitalises them: "The Answer: …"."""
 
@@ -125,8 +125,11 @@ def _prose_claims(text: str) -> Iterator[Claim]:
     dates, rest = _dates_cut_out(text)
     found = dates + [match.group().rstrip(".,'") for match in FIGURE.finditer(rest)] + quotes
     if detect_language(text) != "de":
+        no_names = set(_NO_NAMES.split())
         names = (_POSSESSIVE.sub("", match.group()) for match in _NAME.finditer(rest))
-        found += [name for name in names if not _NO_NAMES.issuperset(name.casefold().replace("’", "'").split())]
+        found += [
+            name for name in names if not no_names.issuperset(name.casefold().replace("’", "'").split())
+        ]
     yield from (("", value) for value in dict.fromkeys(found))
 
 

@@ -217,10 +217,12 @@ def _can_be_written(text: str, expected: str) -> bool:
     letters = sum(map(len, _LETTERS.findall(sample)))
     latin = len(_LATIN.findall(sample))
     if expected not in _WRITTEN_IN:
-        return letters < 2 or 2 * latin >= letters
+        return letters < _MIN_HITS or 2 * latin >= letters
     own = len(_WRITTEN_IN[expected].findall(sample))
     other = letters - latin - own
-    return bool(own or len(_LATIN_PROSE.findall(sample)) < _MIN_PROSE) and (other < 2 or other <= own + latin)
+    if not own and len(_LATIN_PROSE.findall(sample)) >= _MIN_PROSE:
+        return False
+    return other < _MIN_HITS or other <= own + latin
 
 
 def _language_of_question(question: str) -> str | None:

@@ -28,8 +28,8 @@ _OPENING = re.compile(
     re.IGNORECASE,
 )
 _NEGATION = re.compile(
-    r"n't\b|\b(?:not(?! only\b)|cannot|never|neither|nor|none|nobody|nothing|no(?!\.? ?\d)|nicht|kein\w{0,2}|nie"
-    r"|niemals|pas|jamais|aucune?|nunca|non|não|niet|geen|не|нет)\b",
+    r"n't\b|\b(?:not(?! only\b)|cannot|never|neither|nor|none|nobody|nothing|no(?!\.? ?\d)|nicht|kein\w{0,2}"
+    r"|nie|niemals|pas|jamais|aucune?|nunca|non|não|niet|geen|не|нет)\b",
     re.IGNORECASE,
 )
 _MAX_SENTENCES = 40
@@ -38,9 +38,9 @@ _SAME_MATTER = 0.6
 """Share of common words from which two sentences speak of the same, so that one may deny the other."""
 
 _ARTICLES = frozenset({"a", "an", "the"})
-_FUNCTION_WORDS = frozenset(
+_SMALL_WORDS = (
     "am and are as at be been but by ca can could did do does for had has have he i in is it its of on or "
-    "she should that their there they this to was we were will with wo would you".split()
+    "she should that their there they this to was we were will with wo would you"
 )
 
 
@@ -54,8 +54,8 @@ def answer_likeness(one: str, other: str) -> float:
     """Return how alike two answers are in [0, 1].
 
     Where either gives a short answer (at most 8 words, or after "answer:", "answer is", "####"), the
-    final numbers decide if both have one: 1 or 0. Else the share of common words (F1), articles aside. Answers
-    of which one denies what the other says share most words, but are not alike: 0.
+    final numbers decide if both have one: 1 or 0. Else the share of common words (F1), articles aside.
+    Answers of which one denies what the other says share most words, but are not alike: 0.
     """
     if _opposed(one[:_MAX_CHARS], other[:_MAX_CHARS]):
         return 0.0
@@ -83,7 +83,7 @@ def _opposed(one: str, other: str) -> bool:
         return _denied(first, second) or _denied(second, first)
     if says is not None and other_says is not None:
         return False
-    return _negative(says, first) != _negative(other_says, second)
+    return _negative(first, says=says) != _negative(second, says=other_says)
 
 
 def _opened(text: str) -> tuple[bool | None, str]:
@@ -98,7 +98,7 @@ def _sentences(text: str) -> list[str]:
     return [sentence[:_MAX_SENTENCE_CHARS] for sentence in islice(sentences, _MAX_SENTENCES)]
 
 
-def _negative(says: bool | None, sentences: list[str]) -> bool:
+def _negative(sentences: list[str], *, says: bool | None) -> bool:
     return bool(_NEGATION.search(sentences[0])) if sentences else says is False
 
 
@@ -117,7 +117,8 @@ def _denied(one: list[str], other: list[str]) -> bool:
 def _matter(sentence: str) -> Counter[str]:
     """Return what a sentence speaks of: its words without negations, auxiliaries and other small ones."""
     words = _words(_NEGATION.sub(" ", sentence))
-    return Counter({word: count for word, count in words.items() if word not in _FUNCTION_WORDS}) or words
+    small = set(_SMALL_WORDS.split())
+    return Counter({word: count for word, count in words.items() if word not in small}) or words
 
 
 def _final_answer(text: str) -> str | None:

@@ -27,32 +27,32 @@ _VERBS = (
     "give continue process complete respond participate helping assisting creating generating writing"
 )
 _DO = rf" ?(?:{_VERBS.replace(' ', '|')}|do (?:that|this|so))\b(?! but\b)"
+_SERVE = r" (?:help|assist|comply|fulfill?|engage|do (?:that|this|so))\b(?! but\b)"
+_I_CAN = r" i(?:'m| am| can| could| will)\b"
 _CANNOT = r"i (?:really |simply |just )?(?:can(?:no|')t|can not|won't|will not)(?: be able to)?"
 _UNABLE = r"i(?:'m| am) (?:not able|unable|not allowed|not permitted|not going|not willing) (?:to|with)?"
-_UNEASY = r"i(?:(?:'m| am) (?:not |un)|(?: do not| don't| would not| wouldn't) feel )comfortable\b|i feel uncomfortable\b"
+_UNEASY = r"i(?:(?:'m| am) (?:not |un)|(?: do not| don't| wouldn't) feel | feel un)comfortable\b"
 _DECLINE = r"i(?:'m going to| must| have to| will)?(?: respectfully| politely)? (?:decline|refuse)\b"
 _SORRY = r"(?:i'm|i am) (?:very |so |really |truly )?(?:sorry|afraid)|sorry|(?:my )?apologies|i apologi[sz]e"
 _AS_AI = r"as an? (?:ai(?: language model| assistant)?|(?:large )?language model)\b"
 _LED = rf"(?:no[,:;]? )?(?:(?:{_SORRY}|unfortunately|{_AS_AI})[^.!?\n]{{0,60}}?\b)?"
 _GAP = r"\b[^.!?\n]{0,60}?\b"
-_RULES = (
-    r"(?:[\w-]+ ){0,3}(?:guidelines?|polic(?:y|ies)|principles|programming|instructions|rules|values|training)"
-)
+_RULES = r"(?:[\w-]+ ){0,3}(?:guidelines?|polic(?:y|ies)|principles|programming|instructions|rules|training)"
+_BREAKS = r"(?:violat\w+|goes against|(?:is|are) against|conflicts? with|breach\w*)"
+_STOPS = r"(?:prevent|prohibit|forbid|(?:do not|don't) (?:allow|permit)|restrict)s?"
+_IMPROPER = r"(?:inappropriate|unethical|improper|wrong|not (?:appropriate|right|ethical|proper|possible))"
 _THIS = r"(?:this|that|it|your|such|the)\b"
 _KANN = "(?:(?:kann|darf|werde|möchte) ich|ich (?:kann|darf|werde|möchte))"
-_NICHT = r"nicht (?:weiter)?(?:helfen|erfüllen|beantworten|antworten|unterstützen|nachkommen|entsprechen|behilflich)\b"
+_NICHT = r"nicht (?:(?:weiter)?helfen|erfüllen|beantworten|antworten|unterstützen|nachkommen|behilflich)\b"
 _REFUSALS = re.compile(
     "|".join(
         (
             rf"{_LED}(?:{_CANNOT}{_DO}|{_CANNOT}[.!]?\Z|{_UNABLE}{_DO}|{_UNEASY}|{_DECLINE})",
-            rf"{_LED}{_THIS}{_GAP}(?:violat\w+|goes against|(?:is|are) against|conflicts? with|breach\w*) my {_RULES}",
-            rf"{_LED}{_THIS}[^.!?\n]{{0,80}}\b(?:so|therefore|thus|and),? (?:unfortunately,? )?{_CANNOT}"
-            r" (?:help|assist|comply|fulfill?|engage|do (?:that|this|so))\b(?! but\b)",
-            rf"{_LED}my {_RULES}{_GAP}(?:prevent|prohibit|forbid|(?:do not|don't) (?:allow|permit)|restrict)s? me\b",
-            rf"{_LED}(?:that|this|it)(?:'s not| is not| isn't) (?:something|a \w+|one)(?: that| which)?"
-            r" i(?:'m| am| can| could| will)\b",
-            rf"{_LED}it(?:'s| is| would be|'d be) (?:inappropriate|unethical|improper|irresponsible|wrong|unsafe"
-            rf"|not (?:appropriate|right|ethical|responsible|proper|safe|possible)) for me to{_DO}",
+            rf"{_LED}{_THIS}{_GAP}{_BREAKS} my {_RULES}",
+            rf"{_LED}{_THIS}[^.!?\n]{{0,80}}\b(?:so|therefore|thus|and),? (?:unfortunately,? )?{_CANNOT}{_SERVE}",
+            rf"{_LED}my {_RULES}{_GAP}{_STOPS} me\b",
+            rf"{_LED}(?:that|this|it)(?:'s not| is not| isn't) (?:something|a \w+|one)(?: that| which)?{_I_CAN}",
+            rf"{_LED}it(?:'s| is| would be|'d be) {_IMPROPER} for me to{_DO}",
             rf"{_LED}it (?:wouldn't be|isn't) \w+ for me to{_DO}",
             rf"(?:es tut mir leid|leider|entschuldigung){_GAP}{_KANN}{_GAP}nicht\b",
             rf"(?:nein, )?(?:(?:dabei|damit|hierbei|das|dies\w*(?: \w+)?) )?{_KANN}{_GAP}{_NICHT}",
@@ -73,12 +73,18 @@ _REFUSALS = re.compile(
     ),
     re.IGNORECASE,
 )
-_BUT = re.compile(r"[,;.!]?\s(?:but|however|although|still)\b,?\s*(?:unfortunately,? )?([^.!?\n]*(?:\.\d[^.!?\n]*)*)", re.I)
-_BUT_ELSEWHERE = re.compile(r"\b(?:aber|jedoch|mais|pero|ma|mas|maar)\b([^.!?\n]*)|但([^。！？\n]*)", re.I)
+_BUT = re.compile(
+    r"[,;.!]?\s(?:but|however|although|still)\b,?\s*(?:unfortunately,? )?([^.!?\n]*(?:\.\d[^.!?\n]*)*)",
+    re.IGNORECASE,
+)
+_BUT_ELSEWHERE = re.compile(
+    r"\b(?:aber|jedoch|mais|pero|ma|mas|maar)\b[^.!?\n]*|但[^。！？\n]*", re.IGNORECASE
+)
 _TURNS_AWAY = re.compile(
-    r"(?:you|please|feel free|let me|if|perhaps|maybe|we|my|this|that|such|thank|do|what|how|instead|there are"
-    r"|call|contact|consult|see|seek|talk|speak|reach|try|consider|check|ask|visit|refer)\b"
-    r"|.*\b(?:resources?|professional|hotline|illegal|harmful|unethical|guidelines|polic(?:y|ies)|important to|someone)\b",
+    r"(?:you|please|feel free|let me|if|perhaps|maybe|we|my|this|that|such|thank|do|what|how|instead"
+    r"|there are|call|contact|consult|see|seek|talk|speak|reach|try|consider|check|ask|visit|refer)\b"
+    r"|.*\b(?:resources?|professional|hotline|illegal|harmful|unethical|guidelines|polic(?:y|ies)|someone"
+    r"|important to)\b",
     re.IGNORECASE,
 )
 _OFFERS = re.compile(r"(?:i|i'm|i'd|i'll|happy|glad)\b", re.IGNORECASE)

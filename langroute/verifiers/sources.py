@@ -13,6 +13,9 @@ __all__ = ["FIGURE", "Source", "number_text"]
 _SEARCH_CHARS = 300_000_000
 """Characters that one source may be searched for phrases: a second or two; what comes after is not found."""
 
+_PATTERN_COST = 10
+"""How much longer the search for a pattern takes than that for a phrase, about."""
+
 # Scripts that write no spaces: every character is a word.
 _UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _WORD = re.compile(rf"\d+(?:\.\d+)?|[{_UNSPACED}]|[^\W\d_{_UNSPACED}]+")
@@ -25,7 +28,9 @@ _POINTED = re.compile(r"(?<![\d.,'])\d{1,3}\.\d{3}(?![\d.,']*\d)")
 _SCALES = {
     **dict.fromkeys(("k", "thousand", "thousands", "tausend"), 3),
     **dict.fromkeys(("million", "millions", "millionen", "millones", "mio", "mn"), 6),
-    **dict.fromkeys(("billion", "billions", "bn", "milliard", "milliards", "milliarde", "milliarden", "mrd"), 9),
+    **dict.fromkeys(
+        ("billion", "billions", "bn", "milliard", "milliards", "milliarde", "milliarden", "mrd"), 9
+    ),
     **dict.fromkeys(("trillion", "trillions", "billionen"), 12),
 }
 """Powers of ten of the words that follow a number; not "m", which is metres as well."""
@@ -36,8 +41,7 @@ _SCALED = re.compile(rf"(?<![\w.])(\d{{1,15}}(?:\.\d{{1,15}})?+)({_SCALE})")
 FIGURE = re.compile(rf"\d[\d.,']*+(?:{_SCALE})?", re.IGNORECASE)
 """A number with what scales it: `1,200`, `2.5 million`, `3k`."""
 
-_PARTICLES = "van von der den de del della di da du la le bin al el y".split()
-_BETWEEN = rf"(?:[^\W\d_a-z][\w'’-]*+\.?+|{'|'.join(_PARTICLES)})\s++"
+_BETWEEN = r"(?:[^\W\d_a-z][\w'’-]*+\.?+|van|von|der|den|de|del|della|di|da|du|la|le|bin|al|el|y)\s++"
 """A further part of a person's name: capitalised, an initial, or a particle."""
 
 
@@ -87,13 +91,13 @@ class Source:
 
         So `Cyrus Field` is found in `Cyrus W. Field`.
         """
-        parts = name.split()
-        self._left -= sum(map(len, self._texts))
-        if len(parts) < 2 or self._left < 0 or not self._words.issuperset(_words(_folded(name))):  # noqa: PLR2004  # one part has nothing between
+        first, *others = (f"(?i:{re.escape(part)})" for part in name.split())
+        if not others or not self._words.issuperset(_words(_folded(name))):
             return False
+        self._left -= _PATTERN_COST * sum(map(len, self._texts))
         gap = rf"\s++(?:{_BETWEEN}){{0,2}}"
-        pattern = re.compile(rf"\b{gap.join(rf'(?i:{re.escape(part)})' for part in parts)}\b")
-        return any(map(pattern.search, self._texts))
+        pattern = re.compile(rf"\b{gap.join([first, *others])}\b")
+        return self._left >= 0 and any(map(pattern.search, self._texts))
 
     @cached_property
     def _days(self) -> set[Day]:

@@ -49,7 +49,11 @@ class NotEmpty(Verifier):
 
     def check(self, case: Case) -> Verdict:
         """Accept a reply with content, however short."""
-        if _VISIBLE.search(without_thoughts(case.text)) or case.parsed is not None or any(_other_content(case.reply)):
+        if (
+            _VISIBLE.search(without_thoughts(case.text))
+            or case.parsed is not None
+            or any(_other_content(case.reply))
+        ):
             return self.accepts("the reply is not empty")
         return self.rejects("the reply is empty", usable=False)
 

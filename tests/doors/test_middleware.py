@@ -7,12 +7,11 @@ import sys
 from typing import Any
 
 import pytest
-from agents import FINAL, STEPS, agent, calls, delete_file, run_sql, search, used
+from agents import FINAL, STEPS, agent, calls, search, used
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, wrap_model_call, wrap_tool_call
 from langchain_core.exceptions import ModelConnectionError
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
-from langchain_core.runnables import RunnableLambda
+from langchain_core.messages import HumanMessage, SystemMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphInterrupt, ParentCommand
 from langgraph.types import Command, interrupt
@@ -23,7 +22,11 @@ from langroute.middleware import StepRoutingMiddleware
 from langroute.testing import Answer, ScriptedChatModel, capture_decisions
 
 ASKED = {"messages": "How many orders are open?"}
-TO_LARGE = {"planning": {"cascade": "small"}, "tool_use": {"cascade": "small"}, "synthesis": {"cascade": "large"}}
+TO_LARGE = {
+    "planning": {"cascade": "small"},
+    "tool_use": {"cascade": "small"},
+    "synthesis": {"cascade": "large"},
+}
 
 
 @wrap_tool_call
@@ -79,7 +82,11 @@ def test_failed_tool_call_starts_at_the_tier_for_errors():
     ],
 )
 def test_turn_after_a_failed_or_repeated_call_is_recovery(queries, reason):
-    steps = {"planning": {"cascade": "small"}, "tool_use": {"cascade": "small"}, "recovery": {"cascade": "large"}}
+    steps = {
+        "planning": {"cascade": "small"},
+        "tool_use": {"cascade": "small"},
+        "recovery": {"cascade": "large"},
+    }
     script = {"small": [calls("search", query=query) for query in queries], "large": [FINAL]}
     state = agent(script, steps, middleware=[errors_as_messages]).invoke(ASKED)
     assert used(state)[-1] == ("recovery", "large")
@@ -109,7 +116,9 @@ def test_step_declared_for_the_model_node_is_that_of_every_turn():
 
 
 def test_next_question_of_a_thread_is_planned_anew_and_the_list_goes_on():
-    routed = agent({"small": [FINAL], "large": [calls("search", query="o"), FINAL]}, checkpointer=InMemorySaver())
+    routed = agent(
+        {"small": [FINAL], "large": [calls("search", query="o"), FINAL]}, checkpointer=InMemorySaver()
+    )
     thread = {"configurable": {"thread_id": "1"}}
     routed.invoke(ASKED, thread)
     assert [step for step, _ in used(routed.invoke(ASKED, thread))] == ["planning", "tool_use", "planning"]
@@ -182,7 +191,10 @@ def test_risky_tool_is_not_called_at_all_where_no_tier_may():
 
     steps = {"planning": {"cascade": "small"}}
     routed = agent(
-        {"small": [calls("delete_file", path="x")], "large": ["unused"]}, steps, policy=RISKY, tools=[delete_file]
+        {"small": [calls("delete_file", path="x")], "large": ["unused"]},
+        steps,
+        policy=RISKY,
+        tools=[delete_file],
     )
     with pytest.raises(AllAttemptsFailed):
         routed.invoke(ASKED)
@@ -192,7 +204,9 @@ def test_risky_tool_is_not_called_at_all_where_no_tier_may():
 @pytest.mark.parametrize("finish_reason", ["length", "content_filter"])
 def test_tool_call_that_was_cut_is_not_run(finish_reason):
     cut = Answer(tool_calls=(("search", {"query": "o"}),), finish_reason=finish_reason)
-    state = agent({"large-a": [cut, FINAL], "large-b": [calls("search", query="orders"), FINAL]}).invoke(ASKED)
+    state = agent({"large-a": [cut, FINAL], "large-b": [calls("search", query="orders"), FINAL]}).invoke(
+        ASKED
+    )
     assert [m.text for m in state["messages"] if m.type == "tool"] == ["found orders"]
     assert state["langroute"][0]["attempts"][0]["failure"]["kind"] == "cut_stream"
 
@@ -206,7 +220,9 @@ def test_other_middleware_sees_the_real_model_and_its_changes_reach_it():
     @wrap_model_call
     def inner(request: Any, handler: Any) -> Any:
         seen.append(request.model.name)
-        changed = request.override(system_message=SystemMessage("Be brief."), model_settings={"temperature": 0})
+        changed = request.override(
+            system_message=SystemMessage("Be brief."), model_settings={"temperature": 0}
+        )
         return handler(changed)
 
     large = ScriptedChatModel(name="large", replies=[FINAL])
@@ -220,9 +236,9 @@ def test_other_middleware_sees_the_real_model_and_its_changes_reach_it():
 def test_what_was_bound_to_a_model_in_the_policy_reaches_it():
     large = ScriptedChatModel(name="large", replies=[FINAL])
     tiers = {"large": {"models": [large.bind(seed=7).with_config(tags=["mine"])]}}
-    create_agent(ScriptedChatModel(reply="x"), [search], middleware=[StepRoutingMiddleware({"tiers": tiers})]).invoke(
-        ASKED
-    )
+    create_agent(
+        ScriptedChatModel(reply="x"), [search], middleware=[StepRoutingMiddleware({"tiers": tiers})]
+    ).invoke(ASKED)
     assert large.calls[0].kwargs["seed"] == 7
 
 
@@ -289,9 +305,7 @@ async def test_interrupt_inside_a_call_asks_the_person_and_the_run_resumes(mode)
 
     large = ScriptedChatModel(name="large", replies=[FINAL])
     backup = ScriptedChatModel(name="large-b", replies=["unused"])
-    routed = agent(
-        {"large": large, "large-b": backup}, middleware=[Approval()], checkpointer=InMemorySaver()
-    )
+    routed = agent({"large": large, "large-b": backup}, middleware=[Approval()], checkpointer=InMemorySaver())
     stopped = await ask(routed, mode, configurable={"thread_id": "1"})
     assert [asked.value for asked in stopped["__interrupt__"]] == ["may I?"]
     assert not large.calls
@@ -300,7 +314,13 @@ async def test_interrupt_inside_a_call_asks_the_person_and_the_run_resumes(mode)
     assert (len(large.calls), len(backup.calls)) == (1, 0)
 
 
-CONTROL = [GraphInterrupt(), ParentCommand(Command(goto="x")), KeyboardInterrupt(), GeneratorExit(), SystemExit()]
+CONTROL = [
+    GraphInterrupt(),
+    ParentCommand(Command(goto="x")),
+    KeyboardInterrupt(),
+    GeneratorExit(),
+    SystemExit(),
+]
 
 
 def turn() -> tuple[StepRoutingMiddleware, ModelRequest[Any]]:
@@ -309,7 +329,9 @@ def turn() -> tuple[StepRoutingMiddleware, ModelRequest[Any]]:
     return routing, ModelRequest(model=models[0], messages=[HumanMessage("When?")])
 
 
-@pytest.mark.parametrize("signal", [*CONTROL, asyncio.CancelledError()], ids=lambda signal: type(signal).__name__)
+@pytest.mark.parametrize(
+    "signal", [*CONTROL, asyncio.CancelledError()], ids=lambda signal: type(signal).__name__
+)
 def test_what_steers_the_host_passes_untouched_and_nothing_more_is_called(signal):
     routing, request = turn()
     asked: list[Any] = []
@@ -351,7 +373,9 @@ async def test_cancelled_turn_cancels_its_call_and_makes_no_other():
 
 def test_policy_that_cannot_work_is_told_when_the_middleware_is_made():
     with pytest.raises(PolicyError, match="no_such_tier"):
-        StepRoutingMiddleware({"tiers": {"large": ScriptedChatModel(reply="x")}, "default": {"cascade": "no_such_tier"}})
+        StepRoutingMiddleware(
+            {"tiers": {"large": ScriptedChatModel(reply="x")}, "default": {"cascade": "no_such_tier"}}
+        )
 
 
 def test_without_langchain_the_message_has_the_line_to_install_it():

@@ -93,5 +93,7 @@ def constant(decision: Decision) -> dict[str, Any]:
         for varying in ("latency_s", "judged_s"):
             attempt.pop(varying)
         for verdict in attempt["verdicts"]:
-            verdict.pop("reason")  # the agent turns functions into tools, and words what does not parse itself
+            verdict.pop(
+                "reason"
+            )  # the agent turns functions into tools, and words what does not parse itself
     return record

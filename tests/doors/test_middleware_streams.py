@@ -1,11 +1,11 @@
-"""What the streams of a routed agent show: the accepted text exactly once, rejected and superseded text never."""
+"""What a routed agent's streams show: the accepted text exactly once, rejected and superseded text never."""
 
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from agents import agent, calls, search
+from agents import agent, calls
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langgraph.graph import START, MessagesState, StateGraph
 
@@ -42,7 +42,7 @@ def nested(case: str) -> Any:
     return StateGraph(MessagesState).add_node("worker", routed(case)).add_edge(START, "worker").compile()
 
 
-async def stream(graph: Any, asynchronous: bool, **kwargs: Any) -> AsyncIterator[Any]:
+async def stream(graph: Any, *, asynchronous: bool, **kwargs: Any) -> AsyncIterator[Any]:
     if asynchronous:
         async for item in graph.astream(ASKED, **kwargs):
             yield item
@@ -62,7 +62,9 @@ sync_and_async = pytest.mark.parametrize("asynchronous", [False, True], ids=["sy
 @each_case
 @sync_and_async
 async def test_messages_show_the_accepted_text_once_and_in_pieces(case, asynchronous):
-    events = [event async for event in stream(routed(case), asynchronous, stream_mode="messages")]
+    events = [
+        event async for event in stream(routed(case), asynchronous=asynchronous, stream_mode="messages")
+    ]
     assert text([message for message, _ in events]) == GOOD
     assert sum(isinstance(message, AIMessageChunk) for message, _ in events) > 3
     assert {metadata["langgraph_node"] for _, metadata in events} == {"model", "tools"}
@@ -72,7 +74,9 @@ async def test_messages_show_the_accepted_text_once_and_in_pieces(case, asynchro
 @sync_and_async
 async def test_messages_of_an_agent_in_a_graph_are_shown_once(case, asynchronous):
     graph = nested(case)
-    events = [e async for e in stream(graph, asynchronous, stream_mode="messages", subgraphs=True)]
+    events = [
+        e async for e in stream(graph, asynchronous=asynchronous, stream_mode="messages", subgraphs=True)
+    ]
     assert text([message for _, (message, _) in events]) == GOOD
 
 
@@ -80,7 +84,7 @@ async def test_messages_of_an_agent_in_a_graph_are_shown_once(case, asynchronous
 @sync_and_async
 @pytest.mark.parametrize("mode", ["updates", "values"])
 async def test_state_shows_the_accepted_reply_alone(case, asynchronous, mode):
-    events = [event async for event in stream(routed(case), asynchronous, stream_mode=mode)]
+    events = [event async for event in stream(routed(case), asynchronous=asynchronous, stream_mode=mode)]
     updates = events if mode == "values" else [update for event in events for update in event.values()]
     shown = [message.text for update in updates for message in update.get("messages", ())]
     assert shown[-1] == GOOD

@@ -1,4 +1,4 @@
-"""Agents with a response format: the object comes from a tier that gives it, or the run ends; it never spins."""
+"""Agents with a response format: a tier gives the object, or the run ends; it never spins."""
 
 from typing import Any
 
@@ -45,7 +45,9 @@ FORMATS = [
     pytest.param(Count, as_call(orders="many"), as_call(orders=3), False, id="auto by a tool"),
     pytest.param(AutoStrategy(Count), as_text("many"), as_text(3), True, id="auto by the provider"),
     pytest.param(ToolStrategy(Count), as_call(orders="many"), as_call(orders=3), False, id="tool"),
-    pytest.param(ToolStrategy(Count, handle_errors=False), as_call(), as_call(orders=3), False, id="tool, no errors"),
+    pytest.param(
+        ToolStrategy(Count, handle_errors=False), as_call(), as_call(orders=3), False, id="tool, no errors"
+    ),
     pytest.param(ProviderStrategy(Count), as_text("many"), as_text(3), True, id="provider"),
     pytest.param(ToolStrategy(Count), "Three, I think.", as_call(orders=3), False, id="prose"),
 ]
@@ -67,7 +69,10 @@ async def test_answer_that_does_not_validate_escalates(response_format, wrong, r
 
 def test_each_model_is_asked_in_the_way_it_can_answer():
     steps = {"planning": {"cascade": ["small", "large"]}}
-    script = {"small": model("small", as_text("many"), native=True), "large": model("large", as_call(orders=3))}
+    script = {
+        "small": model("small", as_text("many"), native=True),
+        "large": model("large", as_call(orders=3)),
+    }
     state = agent(script, steps, response_format=Count).invoke(ASKED)
     assert state["structured_response"] == Count(orders=3)
 
@@ -85,7 +90,9 @@ def test_answer_that_never_validates_ends_after_the_calls_of_one_plan(wrong, too
     small, large = (ScriptedChatModel(name=name, reply=wrong) for name in ("small", "large"))
     steps = {step: {"cascade": ["small", "large"], "repair": 2} for step in ("planning", "extraction")}
     with pytest.raises(AllAttemptsFailed):
-        agent({"small": small, "large": large}, steps, tools=tools, response_format=ToolStrategy(Count)).invoke(ASKED)
+        agent(
+            {"small": small, "large": large}, steps, tools=tools, response_format=ToolStrategy(Count)
+        ).invoke(ASKED)
     assert (len(small.calls), len(large.calls)) == (3, 3)
 
 

@@ -8,7 +8,7 @@ from policies import TIERS
 from langroute.advice import warnings
 from langroute.policy import Policy
 
-BOTH = {"cascade": ["small", "large"]}
+BOTH = {"cascade": ["small", "large"], "verify": "not_empty"}
 
 
 def told(**policy):
@@ -133,3 +133,76 @@ def test_dates_labels_and_limits_that_make_no_sense_are_told():
         "default.boundary[1]",
         "budget.approve_above_usd",
     }
+
+
+UNJUDGED = {"cascade": ["small", "large"]}
+
+
+def test_a_cascade_and_a_repair_without_a_check_are_told():
+    found = told(steps={"a": {**UNJUDGED, "repair": 1}})
+
+    assert "nothing can reject" in found["steps.a.repair"]
+    assert "structured output" in found["steps.a.cascade"]
+    assert "`large` is only reached" in found["steps.a.cascade"]
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"steps": {"a": {**UNJUDGED, "route": {"difficulty": {"threshold": 0.4}}}}},
+        {"steps": {"a": {**UNJUDGED, "after_tool": {"sql": "large"}}}},
+        {"steps": {"a": {**UNJUDGED, "on_tool_error": "large"}}},
+        {"steps": {"a": UNJUDGED}, "stakes": {"high": {"tier": "large"}}},
+        {"steps": {"a": UNJUDGED}, "rules": rules({"keywords": "refund"})},
+        {"steps": {"extraction": UNJUDGED}},
+    ],
+)
+def test_a_cascade_without_a_check_is_no_surprise_where_something_else_leads_up_it(policy):
+    assert told(**policy) == {}
+
+
+def test_a_rule_for_other_steps_leads_no_step_up_its_cascade():
+    steps = {"a": UNJUDGED, "b": BOTH}
+
+    assert set(told(steps=steps, rules=rules({"step": "b"}))) == {"steps.a.cascade"}
+
+
+def test_one_pattern_in_two_steps_is_told():
+    found = told(steps={"a": {**BOTH, "nodes": ["x", "y*"]}, "b": {**BOTH, "nodes": ["z", "y*"]}})
+
+    assert found == {"steps.b.nodes[1]": "step `a` has the same pattern and takes its nodes"}
+
+
+def test_a_classifier_that_some_steps_boundary_forbids_is_told():
+    tiers = {"small": "openai:a", "large": {"models": [{"model": "openai:b", "boundary": "local"}]}}
+    steps = {"secret": {"cascade": "large", "boundary": "local"}}
+
+    found = told(tiers=tiers, steps=steps, classify={"model": "small"})
+
+    assert "is never asked: it runs in `hosted`" in found["classify.model"]
+    assert "`secret`" in found["classify.model"]
+    assert told(tiers=tiers, steps=steps, classify={"model": "large"}) == {}
+
+
+def test_a_provider_that_langchain_does_not_know_is_told():
+    pytest.importorskip("langchain")
+
+    found = told(tiers={"small": "antropic:a", "large": "google-genai:b"})
+
+    assert found == {"tiers.small.models[0].model": "LangChain knows no provider `antropic`"}
+
+
+def test_a_setting_that_no_openai_model_has_is_told():
+    settings = {"temprature": 0, "base_url": "http://host", "max_tokens": 5, "reasoning_effort": "low"}
+    tiers = {"small": {"models": [{"model": "openai:a", "settings": settings}]}, "large": "openai:b"}
+
+    found = told(tiers=tiers)
+
+    assert list(found) == ["tiers.small.models[0].settings.temprature"]
+
+
+def test_asking_a_person_is_told_to_need_a_graph():
+    found = told(steps={"a": {**BOTH, "on_exhausted": "ask"}}, budget={"approve_above_usd": 1.0})
+
+    assert set(found) == {"steps.a.on_exhausted", "budget.approve_above_usd"}
+    assert all("raises ApprovalRequired" in message for message in found.values())

@@ -19,13 +19,27 @@ BOTH = {"cascade": ["small", "large"]}
         ("stakes.high.tier", {"stakes": {"high": {"tier": "lrge"}}}),
         ("classify.model", {"classify": {"model": "lrge"}}),
         (
-            "default.verify[0]",
+            "default.verify[0].judge.tier",
             {"default": {**LARGE, "verify": {"judge": {"tier": "lrge", "rubric": "Is it true?"}}}},
         ),
-        ("default.verify[1]", {"default": {**LARGE, "verify": ["schema", {"agreement": {"tier": "lrge"}}]}}),
         (
-            "default.verify[0]",
+            "default.verify[1].agreement.tier",
+            {"default": {**LARGE, "verify": ["schema", {"agreement": {"tier": "lrge"}}]}},
+        ),
+        (
+            "default.verify[0].all_of[0].agreement.tier",
             {"default": {**LARGE, "verify": {"all_of": [{"agreement": {"tier": "lrge"}}]}}},
+        ),
+        (
+            "default.verify[0].sampled.verify[1].agreement.tier",
+            {
+                "default": {
+                    **LARGE,
+                    "verify": {
+                        "sampled": {"share": 0.5, "verify": ["schema", {"agreement": {"tier": "lrge"}}]}
+                    },
+                }
+            },
         ),
     ],
 )
@@ -113,6 +127,15 @@ def test_a_boundary_that_empties_a_rung_is_refused():
     assert "leaves tier `large` of the cascade without endpoints" in problem.message
     assert "Allow `hosted`" in problem.remedy
     assert Policy(tiers=LOCAL, steps={"x": {"cascade": "small", "boundary": "local"}})
+
+
+def test_a_boundary_is_shown_and_a_misspelt_one_leads_to_the_right_one():
+    problem = problem_at(
+        "steps.x.boundary", tiers=LOCAL, steps={"x": {"cascade": "small", "boundary": "locl"}}
+    )
+
+    assert problem.value == "['locl']"
+    assert problem.remedy == "Did you mean `local`? Known: `hosted`, `local`."
 
 
 def test_a_boundary_that_empties_a_judges_tier_is_refused():

@@ -68,25 +68,25 @@ from langroute.policy import Policy, StepPolicy
         (
             "rules[0].when.metadata.a",
             {"rules": [{"when": {"metadata": {"a": {}}}, "start": "large"}]},
-            "{0 keys}",
+            "{}",
             "plain values only",
         ),
         (
             "rules[0].when.step",
             {"rules": [{"when": {"step": []}, "start": "large"}]},
-            "[0 items]",
+            "[]",
             "must not be empty",
         ),
-        ("intents.a", {"intents": {"a": []}}, "[0 items]", "must not be empty"),
+        ("intents.a", {"intents": {"a": []}}, "[]", "must not be empty"),
         (
             "classify.examples.planning",
             {"classify": {"examples": {"planning": []}}},
-            "[0 items]",
+            "[]",
             "must not be empty",
         ),
         ("version", {"version": True}, "'true'", "Write 1."),
         ("version", {"version": 2}, "2", "Write 1."),
-        ("tiers", {"tiers": {}}, "{0 keys}", "must not be empty"),
+        ("tiers", {"tiers": {}}, "{}", "must not be empty"),
         ("tiers.a", {"tiers": {"a": "gpt-5"}}, "'gpt-5'", "for example `openai:gpt-5-nano`"),
         ("tiers.a", {"tiers": {"a": "https://host/v1"}}, "'https://host/v1'", "Write `provider:model`"),
         ("tiers.a[1]", {"tiers": {"a": ["o:x", "openai:"]}}, "'openai:'", "Write `provider:model`"),
@@ -97,6 +97,49 @@ from langroute.policy import Policy, StepPolicy
             "must be at least 0",
         ),
         ("['a key.']", {"a key.": 1}, "1", "unknown key"),
+        (
+            "default.verify[0]",
+            {"default": {"cascade": "large", "verify": [{"confidnce": 0.7}]}},
+            "{confidnce: 0.7}",
+            "Did you mean 'confidence'?",
+        ),
+        (
+            "default.verify[0]",
+            {"default": {"cascade": "large", "verify": [{"judge": None, "tier": "large"}]}},
+            "{judge: null, tier: 'large'}",
+            "Write each as an entry of its own",
+        ),
+        (
+            "default.verify[0]",
+            {"default": {"cascade": "large", "verify": ["judge"]}},
+            "'judge'",
+            "Settings: `rubric`, `tier`, `min`.",
+        ),
+        (
+            "default.verify[0]",
+            {"default": {"cascade": "large", "verify": [{"judge": 3}]}},
+            "{judge: 3}",
+            "Settings: `rubric`, `tier`, `min`.",
+        ),
+        (
+            "default.verify[0]",
+            {"default": {"cascade": "large", "verify": [{"citations": 3}]}},
+            "{citations: 3}",
+            "Write it alone.",
+        ),
+        ("default.verify[0]", {"default": {"cascade": "large", "verify": [3]}}, "3", "Write, for example,"),
+        (
+            "rules[0].when.language",
+            {"rules": [{"when": {"language": "english"}, "start": "large"}]},
+            "'english'",
+            "'en'",
+        ),
+        (
+            "rules[0].when.language[1]",
+            {"rules": [{"when": {"language": ["de", "xx"]}, "start": "large"}]},
+            "'xx'",
+            "not one of the allowed values",
+        ),
     ],
 )
 def test_a_problem_names_its_place_its_value_and_what_to_do(path, policy, value, says):
@@ -194,13 +237,20 @@ SECRET = "sk-proj-abcdefghijklmnop1234"  # noqa: S105 - it only looks like one
         {"default": {"cascade": "large", "verify": SECRET}},
         {"default": {"cascade": "large", "verify": {"confidence": {"min": 0.5, "token": SECRET}}}},
         {"rules": [{"when": {"metadata": {"password": {"x": SECRET}}}, "start": "large"}]},
+        {"tiers": {"a": {"models": {"settings": {"x": [SECRET]}}}}},
+        {"default": {"cascade": {"small": SECRET}}},
+        {"default": {"cascade": [[SECRET]]}},
+        {"default": {"cascade": [["Authorization", SECRET[3:]]]}},
+        {"default": {"cascade": {SECRET: 1}}},
+        {"default": {"cascade": {"password": SECRET[3:]}}},
+        {"default": {"cascade": {"x": {"password": [SECRET[3:]]}}}},
     ],
 )
 def test_a_secret_is_refused_and_never_shown(policy):
     error = refused({"tiers": TIERS, **policy})
 
     told = "".join(traceback.format_exception(error)) + repr(error.problems) + repr(error.__context__)
-    assert SECRET not in told
+    assert SECRET[3:] not in told
     assert error.problems
 
 
@@ -236,3 +286,12 @@ def test_a_long_value_is_shortened():
 
     assert len(problem.value) < 80
     assert problem.value.endswith("…'")
+
+
+def test_a_large_list_or_mapping_is_shortened():
+    deep = {"a": {"b": {"c": {"d": 1}}}}
+    wide = ["word" * 10] * 50
+
+    assert problem_at("default.cascade", default={"cascade": deep}).value == "{a: {b: {c: {…}}}}"
+    assert problem_at("default.nodes[0]", default={"cascade": "large", "nodes": [wide]}).value.endswith("…]")
+    assert len(problem_at("default.nodes[0]", default={"cascade": "large", "nodes": [wide]}).value) < 130

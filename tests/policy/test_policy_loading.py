@@ -74,7 +74,7 @@ def test_anchors_and_aliases_may_save_writing(tmp_path):
         ("p.yaml", "", "holds nothing"),
         ("p.json", "  \n", "holds nothing"),
         ("p.toml", "# nothing\n", "holds nothing"),
-        ("p.yaml", "- a\n- b\n", "[2 items]: not a mapping"),
+        ("p.yaml", "- a\n- b\n", "['a', 'b']: not a mapping"),
         ("p.json", "7", "7: not a mapping"),
         ("p.yaml", "a: 1\n---\nb: 2\n", "a second document begins on line 2"),
         ("p.yaml", b"a: \xff", "not UTF-8 at line 1, column 4"),
@@ -124,8 +124,16 @@ def test_what_cannot_be_read_is_one_error_that_names_the_file(tmp_path, name, te
             "tiers:\n  a: 'o:x'\n  b: 'o:y'\n  a: 'o:z'\n",
             "tiers.a: the key is written more than once, on line 2",
         ),
-        ("p.json", '{"tiers": {"a": 1, "a": 2, "a": 3}}', "a: the key is written more than once, 3 times"),
-        ("p.toml", "a = 1\na = 2\n", "Cannot overwrite a value (at line 2"),
+        (
+            "p.json",
+            '{"tiers": {"a": 1, "a": 2, "a": 3}}',
+            "tiers.a: the key is written more than once, 3 times",
+        ),
+        ("p.json", '{"rules": [{}, {"a": 1, "a": 2}]}', "rules[1].a: the key is written more than once"),
+        ("p.toml", "a = 1\na = 2\n", "the key `a` is written more than once (at line 2"),
+        ("p.toml", "[t.a]\n[t.a]\n", "the key `t.a` is written more than once (at line 2"),
+        ("p.toml", "t = {b = 1, b = 2}\n", "the key `b` is written more than once (at line 1"),
+        ("p.toml", "a = 1\na.b = 2\n", "not TOML: Cannot overwrite a value (at line 2"),
     ],
 )
 def test_a_key_that_is_written_twice_is_refused(tmp_path, name, text, says):

@@ -3,8 +3,8 @@
 import pytest
 from policies import DESIGN_YAML, TIERS, written
 
-from langroute.checking import spec_table
 from langroute.policy import Policy, StakesPolicy
+from langroute.tables import RuleRow, StakesRow, routing_spec
 from langroute.testing import ScriptedChatModel
 
 
@@ -127,7 +127,7 @@ def test_the_spec_has_a_row_a_step_and_the_default_last(tmp_path):
     text = DESIGN_YAML + "stakes: {}\n"
     text = text.replace("nodes: [", "why: Short and cheap., reviewed: 2025-11-01, boundary: hosted, nodes: [")
 
-    rows = spec_table(Policy.load(written(tmp_path, text)))
+    rows = routing_spec(Policy.load(written(tmp_path, text))).steps
 
     assert [row.step for row in rows] == [
         "query_rewrite",
@@ -143,3 +143,34 @@ def test_the_spec_has_a_row_a_step_and_the_default_last(tmp_path):
         "large: openai:gpt-5, anthropic:claude-opus-4-5",
     ]
     assert (rows[1].verifiers, rows[1].repair) == ("schema, grounded", "1")
+
+
+def test_the_spec_says_for_which_nodes_a_step_is_and_what_starts_it_higher(tmp_path):
+    text = DESIGN_YAML.replace("{run_sql: large}", "{run_sql: large}, stakes: high").replace(
+        "after_tool: {run_sql: large}, stakes: high", "after_tool: {run_sql: large}\n    stakes: high"
+    )
+
+    spec = routing_spec(Policy.load(written(tmp_path, text + "stakes: {high: {tier: large}}\n")))
+
+    rows = {row.step: row for row in spec.steps}
+    assert (rows["query_rewrite"].nodes, rows["query_rewrite"].latency_budget) == ("rewrite*", "1.5 s")
+    assert rows["synthesis"].starts_higher == "difficulty from 0.42"
+    assert rows["tool_use"].starts_higher.splitlines() == [
+        "after run_sql: large",
+        "on a tool error: large",
+        "stakes high: large",
+    ]
+    assert spec.budget == "an escalation expected to cost more than 0.05 USD needs approval"
+
+
+def test_the_spec_has_rules_in_their_order_and_stakes_with_their_tools():
+    when = {"metadata": {"user_tier": ["gold", "silver"]}, "min_tokens": 5, "language": "de"}
+    rules = [{"name": "gold", "when": when, "start": "large"}, {"when": {}, "start": "large"}]
+    stakes = {"high": {"tier": "large"}, "tools": {"rm": "high", "dd": "high"}}
+
+    spec = routing_spec(Policy(tiers=TIERS, rules=rules, stakes=stakes))
+
+    conditions = "metadata user_tier: gold, silver\nmin tokens: 5\nlanguage: de"
+    assert spec.rules == (RuleRow("gold", conditions, "large"), RuleRow("#2", "always", "large"))
+    assert spec.stakes == (StakesRow("high", "large", "rm, dd"),)
+    assert spec.budget == ""

@@ -78,7 +78,10 @@ WRONG = [
     ("no-refusal", "did you mean 'no_refusal'"),
     ("xyz", "there is no verifier 'xyz': The verifiers are: agreement, all_of"),
     ("confidence", "`confidence` needs a mapping with its settings: settings: `min`, `of`"),
-    ({"schema": {}, "citations": {}}, "this mapping has 2 (schema, citations): write each as an entry of its own"),
+    (
+        {"schema": {}, "citations": {}},
+        "this mapping has 2 (schema, citations): write each as an entry of its own",
+    ),
     ({}, "this mapping has 0"),
     (3, "not int"),
     (["schema"], "not list"),
