@@ -22,12 +22,14 @@ RECOVERY_STEP = "recovery"
 
 def seen_in_loop(asked: Request) -> Iterator[tuple[str, str]]:
     """Yield the steps, best first, that the end of the conversation shows a call to be, and why."""
-    if asked.last_tool_messages and not asked.tools:
+    if not asked.last_tool_messages:
+        return
+    if not asked.tools:
         yield FINAL_STEP, "tools have answered and none may be called any more"
     for message, name in zip(asked.last_tool_messages, asked.last_tool_names, strict=True):
         if message.status == "error":
             yield RECOVERY_STEP, f"the call of {name or 'a tool'} failed"
-    if (again := _repeated(asked.messages)) is not None and asked.last_tool_messages:
+    if (again := _repeated(asked.messages)) is not None:
         yield RECOVERY_STEP, f"{again} was called once more with the same arguments"
 
 
@@ -51,9 +53,12 @@ class Pieces(BaseCallbackHandler):
     def __init__(self) -> None:
         self._arguments: dict[Any, str] = {}
 
-    def heard_in(self, config: RunnableConfig) -> RunnableConfig:
-        """Return the config with this listener in it."""
+    def heard_in(self, config: RunnableConfig, model: Any) -> RunnableConfig:
+        """Return the config with this listener in it, where the model may stream: a listener costs 40 us."""
         callbacks = config.get("callbacks")
+        listeners = callbacks.handlers if isinstance(callbacks, BaseCallbackManager) else callbacks
+        if not listeners and not getattr(model, "streaming", None):
+            return config
         if not isinstance(callbacks, BaseCallbackManager):
             return {**config, "callbacks": [*(callbacks or ()), self]}
         manager = callbacks.copy()

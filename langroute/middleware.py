@@ -15,8 +15,8 @@ from typing import Annotated, Any, cast
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
-from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
-from langchain_core.runnables.config import set_config_context
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.config import set_config_context, var_child_runnable_config
 from langgraph.types import Command
 
 from langroute import drive
@@ -126,9 +126,7 @@ class StepRoutingMiddleware(AgentMiddleware[StepRoutingState, Any, Any]):
 
     def _turn(self, calls: "_Calls") -> Flow[ExtendedModelResponse[Any]]:
         """Route the call, and ask `synthesis` where a tier below it gave the final answer."""
-        config = ensure_config()
-        for used_up in ("run_id", "run_name"):  # the node's own
-            config.pop(used_up, None)  # type: ignore[misc]  # a literal key for a TypedDict
+        config = _config_of_node()
         asked = calls.asked(metadata_of(config))
         answer = yield from self._step(asked)
         first = replace(asked, answer=answer)
@@ -153,7 +151,8 @@ class StepRoutingMiddleware(AgentMiddleware[StepRoutingState, Any, Any]):
     def _step(self, asked: Request) -> Flow[StepAnswer]:
         """Return which step a call is; what only a loop can show goes before what any call shows."""
         # With tools bound the schema is for the loop's last reply, and says nothing about this one.
-        answer = yield from self.router.finder.find(replace(asked, schema=None) if asked.tools else asked)
+        is_loop = asked.tools and asked.schema is not None
+        answer = yield from self.router.finder.find(replace(asked, schema=None) if is_loop else asked)
         if answer.source in ("said", "declared"):
             return answer
         for step, reason in seen_in_loop(asked):
@@ -246,7 +245,7 @@ class _Handler(Runnable[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
         pieces = self._calls.started()
-        with set_config_context(pieces.heard_in(config or {})) as context:
+        with set_config_context(pieces.heard_in(config or {}, self._model)) as context:
             try:
                 outcome = context.run(self._calls.handler, self._request(input.messages))
             except StructuredOutputError as error:
@@ -255,7 +254,7 @@ class _Handler(Runnable[Any, Any]):
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
         pieces = self._calls.started()
-        with set_config_context(pieces.heard_in(config or {})) as context:
+        with set_config_context(pieces.heard_in(config or {}, self._model)) as context:
             handled = cast("Any", self._calls.handler(self._request(input.messages)))
             try:
                 outcome = await asyncio.create_task(handled, context=context)
@@ -268,6 +267,12 @@ class _Handler(Runnable[Any, Any]):
         asked = list(messages[1:] if self._calls.request.system_message else messages)
         changed: Any = {"model": self._model, "messages": asked, "model_settings": self._settings}
         return self._calls.request.override(**changed)
+
+
+def _config_of_node() -> RunnableConfig:
+    """Return the config of the running node; its run's own id and name are no one else's."""
+    config = var_child_runnable_config.get() or {}
+    return cast("RunnableConfig", {key: config[key] for key in config if key not in ("run_id", "run_name")})  # type: ignore[literal-required]  # its own keys
 
 
 def _schema(response_format: Any) -> Any:

@@ -65,10 +65,10 @@ class Citations(Verifier):
     `[1-3]`. A number means the position of the document, from 1, where no document has a number for its
     id. Brackets in code, links and remarks (`[sic]`) are no citations, nor is an index after what can only
     be an identifier (`x[1]`, `row_ids[2]`, `days[0]`); "1932[1]" and "the cable[1]" cite. A reply that
-    only says that the documents do not hold the answer makes no claim and needs no citation. Text in quotation
-    marks is checked when a citation stands next to it in the sentence. In a structured reply, fields
-    whose names say `source`, `citation`, `reference` or `doc` hold ids too. The score is the share of
-    citations and quotations that hold.
+    only says that the documents do not hold the answer makes no claim and needs no citation. Text in
+    quotation marks is checked when a citation stands next to it in the sentence. In a structured reply,
+    fields whose names say `source`, `citation`, `reference` or `doc` hold ids too. The score is the share
+    of citations and quotations that hold.
     """
 
     name: ClassVar[str] = "citations"
@@ -82,9 +82,7 @@ class Citations(Verifier):
         citations = _citations(text, index)
         quotes = list(islice(QUOTE.finditer(text), _MAX_QUOTES + 1))
         if not citations and states_absence(text):
-            return self.accepts(
-                "the reply says that the documents do not hold the answer, and claims nothing"
-            )
+            return self.accepts("the reply says only that the documents lack the answer")
         if not citations:
             return self.rejects(f"the reply cites none of the {index.count} supplied documents", 0.0)
         if len(citations) > _MAX_CITATIONS or len(quotes) > _MAX_QUOTES:

@@ -169,7 +169,7 @@ def detect_language(text: str) -> str | None:
         >>> detect_language("42 km") is None
         True
     """
-    sample = _IGNORED.sub(" ", text[:_SAMPLE_CHARS]).casefold()
+    sample = _sample(text).casefold()
     words = _LETTERS.findall(sample)
     letters = sum(map(len, words))
     if not letters:
@@ -213,7 +213,7 @@ class Language(Verifier):
 
 def _can_be_written(text: str, expected: str) -> bool:
     """Return whether the script of a text may be that of a language; Latin names may stand in any."""
-    sample = _SYMBOL.sub(" ", _IGNORED.sub(" ", text[:_SAMPLE_CHARS]))
+    sample = _sample(text)
     letters = sum(map(len, _LETTERS.findall(sample)))
     latin = len(_LATIN.findall(sample))
     if expected not in _WRITTEN_IN:
@@ -223,6 +223,11 @@ def _can_be_written(text: str, expected: str) -> bool:
     if not own and len(_LATIN_PROSE.findall(sample)) >= _MIN_PROSE:
         return False
     return other < _MIN_HITS or other <= own + latin
+
+
+def _sample(text: str) -> str:
+    """Return the beginning of a text without what is in no language."""
+    return _SYMBOL.sub(" ", _IGNORED.sub(" ", text[:_SAMPLE_CHARS]))
 
 
 def _language_of_question(question: str) -> str | None:

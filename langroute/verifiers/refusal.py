@@ -49,9 +49,9 @@ _REFUSALS = re.compile(
         (
             rf"{_LED}(?:{_CANNOT}{_DO}|{_CANNOT}[.!]?\Z|{_UNABLE}{_DO}|{_UNEASY}|{_DECLINE})",
             rf"{_LED}{_THIS}{_GAP}{_BREAKS} my {_RULES}",
-            rf"{_LED}{_THIS}[^.!?\n]{{0,80}}\b(?:so|therefore|thus|and),? (?:unfortunately,? )?{_CANNOT}{_SERVE}",
+            rf"{_LED}{_THIS}{_GAP}(?:so|therefore|thus|and),? (?:unfortunately,? )?{_CANNOT}{_SERVE}",
             rf"{_LED}my {_RULES}{_GAP}{_STOPS} me\b",
-            rf"{_LED}(?:that|this|it)(?:'s not| is not| isn't) (?:something|a \w+|one)(?: that| which)?{_I_CAN}",
+            rf"{_LED}(?:that|this|it)(?:'s not| is not| isn't) (?:something|a \w+)(?: that| which)?{_I_CAN}",
             rf"{_LED}it(?:'s| is| would be|'d be) {_IMPROPER} for me to{_DO}",
             rf"{_LED}it (?:wouldn't be|isn't) \w+ for me to{_DO}",
             rf"(?:es tut mir leid|leider|entschuldigung){_GAP}{_KANN}{_GAP}nicht\b",

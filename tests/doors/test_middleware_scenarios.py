@@ -38,14 +38,15 @@ async def run(scenario: Scenario, mode: str) -> dict[str, Any]:
     config = {"metadata": {"langroute_step": scenario.said}, "configurable": {"thread_id": "1"}}
     compiled = agent(scenario)
     if mode == "invoke":
-        compiled.invoke(given, config)
-    elif mode == "ainvoke":
-        await compiled.ainvoke(given, config)
-    elif mode == "stream":
-        list(compiled.stream(given, config, stream_mode="messages"))
+        return compiled.invoke(given, config)
+    if mode == "ainvoke":
+        return await compiled.ainvoke(given, config)
+    if mode == "stream":
+        shown = list(compiled.stream(given, config, stream_mode=["messages", "values"]))
     else:
-        _ = [event async for event in compiled.astream(given, config, stream_mode="messages")]
-    return compiled.get_state(config).values
+        events = compiled.astream(given, config, stream_mode=["messages", "values"])
+        shown = [event async for event in events]
+    return [values for kind, values in shown if kind == "values"][-1]
 
 
 async def outcome(scenario: Scenario, mode: str) -> tuple[Any, Decision]:

@@ -35,6 +35,8 @@ class Answer(BaseModel):
         "See [the manual](http://example.org/9) and [sic] and [...], but also [1].",
         "Use `days[9]` for that [1].\n```\nx = rows[12]\n```",
         "Yes [1].",
+        "You get 25 days[1] and lose the leave[1][2].",
+        "With x[7] and row_ids[9] unset, it is 25 days [1].",
     ],
 )
 def test_citations_that_resolve_are_accepted(verdict, reply):
@@ -49,6 +51,8 @@ def test_citations_that_resolve_are_accepted(verdict, reply):
         ("You get 25 days.", "cites none of the 3 supplied documents"),
         ("", "cites none"),
         ("You get 25 days [sic].", "cites none"),
+        ("You get a[0] and x[1].", "cites none"),
+        ("The loop sets days[1] = 4, then m[1][2].", "cites none"),
         ("You get 25 days [7].", "cites [7], but only documents 1 to 3"),
         ("You get 25 days [0].", "cites [0]"),
         ("You get 25 days [1, 4].", "cites [4]"),
@@ -68,6 +72,36 @@ def test_citations_that_do_not_hold_are_rejected_with_what_is_wrong(verdict, rep
     assert reason in result.reason
     assert result.score is not None
     assert result.score < 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "The documents do not contain the answer.",
+        "I'm sorry, but the provided documents don't mention the price.",
+        "I could not find this in the sources. Please provide more.",
+        "I cannot answer, because none of the documents mention it.",
+        "Based on the documents, I cannot determine the price.",
+        "Die Dokumente enthalten dazu keine Angaben.",
+    ],
+)
+def test_reply_that_only_states_absence_needs_no_citation(verdict, reply):
+    result = verdict(Citations(), reply, documents=HANDBOOK)
+    assert result.accepted, result.reason
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "The documents do not say, but it was 1932.",
+        "The documents do not contain the answer. It was 1932.",
+        "The documents do not mention it, and Field died in 1892.",
+        "The contract does not allow subletting.",
+        "I don't know.",
+    ],
+)
+def test_claim_beside_absence_needs_a_citation(verdict, reply):
+    assert "cites none" in verdict(Citations(), reply, documents=HANDBOOK).reason
 
 
 def test_number_is_an_id_where_documents_have_numbers_for_ids(verdict):

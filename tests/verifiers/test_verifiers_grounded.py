@@ -1,7 +1,10 @@
 """Grounding: values and claims that occur in what was given."""
 
+from datetime import UTC, date, datetime
+
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from pydantic import BaseModel, computed_field
 
 from langroute.verifiers import Grounded
 
@@ -100,3 +103,106 @@ def test_without_documents_nothing_is_taken_for_grounded(verdict, reply):
 def test_reply_without_the_object_that_was_asked_for_is_rejected(verdict):
     schema = {"title": "Lease", "properties": {"city": {"type": "string"}}}
     assert "no object" in verdict(grounded(), "In Oslo.", documents=CONTRACT, schema=schema).reason
+
+
+class Party(BaseModel):
+    name: str
+    role: str = "unknown"
+
+
+class Lease(BaseModel):
+    parties: list[Party]
+    currency: str = "CHF"
+
+    @computed_field
+    @property
+    def count(self) -> int:
+        return 7 * len(self.parties)
+
+
+def test_only_fields_that_the_model_set_are_checked(verdict):
+    lease = Lease(parties=[Party(name="Acme Corp."), Party(name="Kari Nordmann")])
+    assert verdict(grounded(), "", documents=CONTRACT, parsed=lease).accepted
+    for made_up in (Lease(parties=[], currency="CHF"), Lease(parties=[Party(name="Oslo", role="unknown")])):
+        assert not verdict(grounded(), "", documents=CONTRACT, parsed=made_up).accepted
+
+
+class Signed(BaseModel):
+    day: date | datetime | str
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *(
+            "3 May 2026",
+            "May 3, 2026",
+            "03.05.2026",
+            "3. Mai 2026",
+            "3rd of May 2026",
+            "2026-05-03",
+            "2026/5/3",
+        ),
+        *("2026年5月3日", "3 de mayo de 2026", "3-May-2026", "In 2026 the parties met on 3 May"),
+    ],
+)
+@pytest.mark.parametrize("stated", [date(2026, 5, 3), "3 May 2026", "May 3rd, 2026"])
+def test_date_is_grounded_in_another_format(verdict, written, stated):
+    documents = {"a": f"Signed: {written}."}
+    assert verdict(grounded(), "", documents=documents, parsed=Signed(day=stated)).accepted
+    assert verdict(grounded(), f"It was signed on {stated}.", documents=documents).accepted
+    other = Signed(day=date(2026, 5, 4))
+    assert not verdict(grounded(), "", documents=documents, parsed=other).accepted
+
+
+def test_time_at_midnight_is_a_date(verdict):
+    signed = Signed(day=datetime(2026, 5, 3, tzinfo=UTC))
+    assert verdict(grounded(), "", documents={"a": "Signed: 3 May 2026."}, parsed=signed).accepted
+
+
+@pytest.mark.parametrize(
+    ("written", "accepted"),
+    [("13/5/2026", True), ("5/13/2026", True), ("3/5/2026", False), ("32.05.2026", False)],
+)
+def test_date_in_slashes_counts_where_it_can_only_be_one_day(verdict, written, accepted):
+    documents = {"a": f"Signed: {written}."}
+    day = 13 if accepted else 3
+    result = verdict(grounded(), f'{{"day": "2026-05-{day:02}"}}', documents=documents)
+    assert result.accepted is accepted
+
+
+@pytest.mark.parametrize(
+    ("reply", "accepted"),
+    [
+        ('{"cost": 2500000, "users": 3000, "rows": "4.2 million"}', True),
+        ('{"cost": "$2,500,000", "in_millions": 2.5, "debt": 1500000000}', True),
+        ("It cost 2.5 million and has 3,000 users on 4.2 million rows.", True),
+        ('{"cost": 25000000}', False),
+        ('{"rows": "4.3 million"}', False),
+        ("It has 4k users.", False),
+        ('{"pipe": 5000000}', False),
+    ],
+)
+def test_numbers_with_scale_words_are_compared_by_value(verdict, reply, accepted):
+    documents = {"a": "It cost $2.5 million; 3k users; 4,200,000 rows; 1,5 Mrd EUR; a pipe of 5m."}
+    result = verdict(grounded(), reply, documents=documents)
+    assert result.accepted is accepted, result.reason
+
+
+@pytest.mark.parametrize(
+    ("reply", "accepted"),
+    [
+        ("The Answer: it was laid by Cyrus Field.", True),
+        ("**Key Findings**\nIt was Cyrus Field's cable, as far as I'm aware.", True),
+        ("What The Sources Have:\nthe cable was laid by Cyrus Field.", True),
+        ("**Final Answer:** by Cyrus Field", True),
+        ("The Answer: it was laid by Samuel Morse.", False),
+        ("It was laid by Field Cyrus.", False),
+        ('{"by": "Cyrus Field", "engineer": "Ludwig Beethoven"}', True),
+        ('{"by": "Cyrus Ludwig"}', False),
+    ],
+)
+def test_name_is_grounded_by_its_parts_in_order_and_headings_are_no_names(verdict, reply, accepted):
+    documents = {"a": "The cable was laid by Cyrus W. Field, Ludwig van Beethoven being its engineer."}
+    result = verdict(grounded(), reply, documents=documents)
+    assert result.accepted is accepted, result.reason

@@ -82,6 +82,38 @@ def test_answers_are_compared_by_number_then_by_words(verdict, second_model, rep
 
 
 @pytest.mark.parametrize(
+    ("reply", "other"),
+    [
+        ("Yes, it was a success.", "No, it was not a success."),
+        ("Yes.", "No."),
+        ("The treatment works.", "The treatment doesn’t work."),
+        ("It was a success.", "It was never a success."),
+        ("Der Vertrag ist gültig.", "Der Vertrag ist nicht gültig."),
+        ("The cable broke. The trial was a success.", "The trial was not a success. The cable broke."),
+    ],
+)
+def test_answers_of_which_one_denies_the_other_do_not_agree(verdict, second_model, reply, other):
+    for one, two in ((reply, other), (other, reply)):
+        result = verdict(Agreement(tier="small", min=0.1), one, ask=second_model(two))
+        assert (result.accepted, result.score) == (False, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("reply", "other"),
+    [
+        ("No, it was not a success.", "No, it was no success."),
+        ("No, it was not a success.", "It was not a success."),
+        ("It was opened in 1932 in Oslo. It was not cheap.", "It was opened in 1932 in Oslo."),
+        ("The dock is red. The ship is not red.", "The dock is red. The ship is not red."),
+        ("The answer is No. 5", "It is number 5"),
+    ],
+)
+def test_negation_in_both_answers_or_of_another_matter_is_no_denial(verdict, second_model, reply, other):
+    result = verdict(Agreement(tier="small"), reply, ask=second_model(other))
+    assert result.accepted, result.reason
+
+
+@pytest.mark.parametrize(
     ("other", "score"),
     [
         ({"city": "OSLO", "rent": 48000, "months": 12}, 1.0),

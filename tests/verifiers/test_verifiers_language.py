@@ -70,6 +70,17 @@ def test_foreign_terms_do_not_change_the_language():
         ("de", "42 km", True),
         ("de", "Paris", True),
         ("ja", "東京", True),
+        ("ko", "漢江", True),
+        ("ja", "Paris", True),
+        ("en", "東京", False),
+        ("en", "是的,可以。", False),
+        ("en", "α + β = 2", True),
+        ("en", "東京 (Tokyo)", True),
+        ("de", "Привет", False),
+        ("ru", "Привет", True),
+        ("ja", "Привет", False),
+        ("zh", "mkataba ulitiwa saini mwezi wa tatu", False),
+        ("he", "API: get_user, set_user", True),
     ],
 )
 def test_reply_must_be_in_the_language_that_is_wanted(verdict, expected, text, accepted):

@@ -17,6 +17,8 @@ CALL = {"name": "search", "args": {}, "id": "c1", "type": "tool_call"}
         AIMessage("", tool_calls=[CALL]),
         AIMessage([{"type": "image", "base64": "AA==", "mime_type": "image/png"}]),
         AIMessage([{"type": "text", "text": "yes"}]),
+        AIMessage("<think>Seven times six.</think>42"),
+        AIMessage("The tag <think> opens a thought."),
     ],
 )
 def test_reply_with_any_content_is_not_empty(verdict, reply):
@@ -30,6 +32,8 @@ def test_reply_with_any_content_is_not_empty(verdict, reply):
         AIMessage(" \n\t"),
         AIMessage("\u200b\ufeff"),
         AIMessage([{"type": "reasoning", "reasoning": "hm"}]),
+        AIMessage("<think>Seven times six.</think>\n"),
+        AIMessage("\n<think>Seven times"),
     ],
 )
 def test_empty_reply_is_rejected_and_never_the_best(verdict, reply):
@@ -63,6 +67,13 @@ def test_reply_ended_by_a_limit_is_truncated_in_every_providers_words(verdict, m
         ('```json\n{"a": 1}\n```', True),
         ('[1] says it is 5" wide', True),
         ("Use { to open a block", True),
+        ("[see below", True),
+        ("[12 items, see below", True),
+        ("{placeholder", True),
+        ("[", False),
+        ("[1, 2", False),
+        ('[{"a": 1}, {', False),
+        ("[[true, fal", False),
     ],
 )
 def test_json_whose_brackets_stay_open_is_truncated(verdict, text, accepted):

@@ -138,6 +138,37 @@ def test_streamed_call_whose_arguments_end_early_is_never_returned(verdict):
     assert "end early" in result.reason
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<tool_call>\n{"name": "search", "arguments": {"query": "tea"}}\n</tool_call>',
+        'I will look it up. <tool_call>{"name": "search", "arguments": {}}',
+        '{"name": "search", "arguments": {"query": "tea"}}',
+        '<think>Look it up.</think>[{"name": "search", "parameters": {"query": "tea"}}]',
+        '```json\n{"type": "function", "function": {"name": "run_sql", "arguments": "{}"}}\n```',
+    ],
+)
+def test_call_written_as_text_is_never_returned(verdict, text):
+    result = verdict(ToolCalls(), text, tools=TOOLS)
+    assert (result.accepted, result.usable) == (False, False)
+    assert "as text" in result.reason
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name": "Ann", "arguments": ["cost", "time"]}',
+        '{"name": "search", "founded": 1987}',
+        '{"name": ["search"], "arguments": {}}',
+        "Calls look so: `<tool_call>{}</tool_call>`.",
+        'A call is {"name": "search", "arguments": {}}, for example.',
+        "[1] says so.",
+    ],
+)
+def test_text_that_only_looks_like_a_call_is_accepted(verdict, text):
+    assert verdict(ToolCalls(), text, tools=TOOLS).accepted
+
+
 def test_structured_output_by_function_calling_names_no_tool(verdict):
     reply = calling(call("Transfer", amount=1, to="Ann"))
     assert verdict(ToolCalls(), reply, schema=Transfer, parsed=Transfer(amount=1, to="Ann")).accepted
