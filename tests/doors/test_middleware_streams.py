@@ -143,3 +143,12 @@ async def through(graph: Any, mode: str) -> None:
         list(graph.stream_events(ASKED, version="v3"))
     else:
         _ = [event async for event in await graph.astream_events(ASKED, version="v3")]
+
+
+def test_stream_that_dies_in_a_draft_nobody_has_seen_falls_back():
+    steps = {"planning": {"cascade": "small"}, "synthesis": {"cascade": "large"}}
+    with LoopbackProvider({"dies": "A long draft that nobody will ever see."}) as provider:
+        provider.fail("dies", Fault("reset", after_chunks=4))
+        script = {"small-a": provider.chat_model("dies"), "small-b": [DRAFT], "large": [GOOD]}
+        events = list(agent(script, steps).stream(ASKED, stream_mode="messages"))
+    assert text([message for message, _ in events]) == GOOD
