@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
 from langchain_core.messages import AIMessage
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from langroute.cascade import Verdict
 from langroute.cost import Spend
@@ -91,6 +91,15 @@ class Verifier(BaseModel):
         validate_by_name=True,
         validate_by_alias=True,
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse `true` where a number is wanted; pydantic would take it for 1."""
+        wanted = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and wanted in (float, int, float | None, int | None):
+            raise ValueError("should be a number, not true or false")
+        return value
 
     name: ClassVar[str]
     reads: ClassVar[Literal["prefix", "reply"]] = "reply"

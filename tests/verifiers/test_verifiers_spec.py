@@ -126,3 +126,9 @@ def test_registry_names_every_verifier_once():
     assert list(VERIFIERS) == sorted(VERIFIERS)
     assert VERIFIERS["schema"] is Schema
     assert VERIFIERS["grounded"] is Grounded
+
+
+@pytest.mark.parametrize("spec", [{"confidence": True}, {"length": {"min_chars": True}}])
+def test_true_is_no_number(spec):
+    with pytest.raises(ValueError, match="should be a number"):
+        read_verifier(spec)
