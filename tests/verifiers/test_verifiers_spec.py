@@ -130,5 +130,5 @@ def test_registry_names_every_verifier_once():
 
 @pytest.mark.parametrize("spec", [{"confidence": True}, {"length": {"min_chars": True}}])
 def test_true_is_no_number(spec):
-    with pytest.raises(ValueError, match="should be a number"):
-        read_verifier(spec)
+    with pytest.raises(ValidationError, match="should be a number"):
+        TypeAdapter(VerifierSpec).validate_python(spec)
