@@ -111,6 +111,11 @@ def _endpoints(policy: "Policy") -> Iterator[PolicyProblem]:
                 remedy = "Give each endpoint a name of its own, or none: equal models are then told apart."
                 yield problem((*loc, "name"), spec.name, "two endpoints have this name", remedy)
             yield from _secrets((*loc, "settings"), spec.settings)
+            if spec.settings and not isinstance(spec.model, str):
+                remedy = "Set them on the chat model itself, or name the model by a string."
+                yield problem(
+                    (*loc, "settings"), spec.settings, "a given chat model has its own settings", remedy
+                )
 
 
 def _secrets(loc: Loc, value: Any) -> Iterator[PolicyProblem]:

@@ -4,6 +4,7 @@ import pytest
 from policies import TIERS, problem_at, problems_of
 
 from langroute.policy import Policy
+from langroute.testing import ScriptedChatModel
 
 LARGE = {"cascade": "large"}
 BOTH = {"cascade": ["small", "large"]}
@@ -200,3 +201,9 @@ def test_equal_models_are_told_apart_by_number():
     names = [spec.name for tier in Policy(tiers=tiers).tiers.values() for spec in tier.models]
 
     assert names == ["openai:a", "openai:a#2", "openai:a#3", "openai:a#4"]
+
+
+def test_settings_beside_a_given_chat_model_are_refused_for_they_would_do_nothing():
+    given = {"model": ScriptedChatModel(reply="x"), "settings": {"temperature": 0}}
+    found = problems_of({"tiers": {"small": {"models": [given]}}})["tiers.small.models[0].settings"]
+    assert "own settings" in found.message
