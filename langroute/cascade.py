@@ -161,6 +161,13 @@ class Attempt:
         """What the verifiers found wrong, one sentence each."""
         return tuple(f"{v.verifier}: {v.reason}" for v in self.verdicts if not v.accepted)
 
+    @property
+    def account(self) -> str:
+        """What became of an attempt that gave nothing, in one line: its failure, or what was found wrong."""
+        if self.failure is not None:
+            return f"{self.endpoint}: {self.failure.kind}: {self.failure.message}"
+        return f"{self.endpoint}: {'; '.join(self.findings)}"
+
 
 @dataclass(frozen=True, slots=True)
 class Call:

@@ -102,13 +102,7 @@ class AllAttemptsFailed(LangrouteError, ExceptionGroup[Exception]):
     def __str__(self) -> str:
         """Return what happened and, an attempt a line, why: bounded, and without a key."""
         attempts = self.decision.attempts if self.decision is not None else ()
-        why = [
-            f"{a.endpoint}: {a.failure.kind}: {a.failure.message}"
-            if a.failure is not None
-            else f"{a.endpoint}: {'; '.join(a.findings)}"
-            for a in attempts
-        ]
-        return "\n".join([self.message, *(f"  {line}" for line in why)])
+        return "\n".join([self.message, *(f"  {attempt.account}" for attempt in attempts)])
 
     def derive(self, excs: Sequence[Exception], /) -> Self:  # type: ignore[override]  # holds Exceptions only
         """Return a group of the same class, so that `except*` keeps the type."""

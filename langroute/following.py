@@ -38,7 +38,7 @@ from langroute.verifiers.finish import finish_words
 if TYPE_CHECKING:
     from langroute.router import Router
 
-__all__ = ["Answered", "Cascade", "Routed"]
+__all__ = ["Answered", "Cascade", "Routed", "obituary"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +69,14 @@ class Cascade:
     `make` and `judge` as `next_move` says, over attempts and replies that the graph's state has kept.
     """
 
-    def __init__(
-        self,
-        router: "Router",
-        request: Request,
-        config: RunnableConfig,
-        call_id: str | None = None,
-        attempts: Sequence[Attempt] = (),
-        replies: Sequence[Reply | None] = (),
-    ) -> None:
+    def __init__(self, router: "Router", request: Request, config: RunnableConfig) -> None:
         self._router = router
         self._request = request
         self._config = config
         # An id, not a secret; uuid4 costs 3 us.
-        self.call_id = call_id or f"{random.getrandbits(128):032x}"
-        self.attempts: list[Attempt] = list(attempts)
-        self.replies: list[Reply | None] = list(replies)
+        self.call_id = f"{random.getrandbits(128):032x}"
+        self.attempts: list[Attempt] = []
+        self.replies: list[Reply | None] = []
         """Reply of each attempt, None where the call failed."""
         self._group: Group | None = None
         self._calls: list[ModelCall] = []
@@ -160,8 +152,8 @@ class Cascade:
                     raise ApprovalRequired(_question(plan, ask), ask)
                 case Stop(reason="stopped"):
                     raise self._errors[-1]
-                case Stop(reason=reason):
-                    raise self._obituary(plan, reason)
+                case Stop():
+                    raise self._obituary(plan)
 
     def make(self, judge: Judge, plan: Plan, move: Call) -> Flow[Answered | None]:
         """Make one call and return the reply that came; a call that failed is appended and gives None."""
@@ -197,7 +189,7 @@ class Cascade:
         if not accepted:
             if call is not None:
                 call.close()
-            self._errors.append(RejectedReply(f"{move.endpoint}: {'; '.join(attempt.findings)}"))
+            self._errors.append(RejectedReply(attempt.account))
 
     def _open(self, judge: Judge, plan: Plan, move: Call) -> ModelCall:
         """Return the effect that makes the call, with its run, its stamp and its gates."""
@@ -305,15 +297,21 @@ class Cascade:
             return "failed"
         return "stopped" if self.attempts and self.attempts[-1].outcome == "failed" else "cancelled"
 
-    def _obituary(self, plan: Plan, reason: str) -> Exception:
+    def _obituary(self, plan: Plan) -> Exception:
         """Return the error of a step that has no reply to give."""
-        how = "no reply was accepted" if reason == "exhausted" else "every call failed"
-        many = f"{len(self.attempts)} attempt{'s' if len(self.attempts) != 1 else ''}"
-        error: LangrouteError = AllAttemptsFailed(f"step {plan.step}: {how} in {many}", self._errors)
+        error: LangrouteError = obituary(plan, self.attempts, self._errors)
         if (gate := self._calls[-1].shown) is not None:
-            partial = PartialStream(f"step {plan.step}: {how}, and the last one was shown already", gate.text)
+            partial = PartialStream(f"{error.args[0]}, and the last one was shown already", gate.text)
             partial.__cause__, error = error, partial
         return error
+
+
+def obituary(plan: Plan, attempts: Sequence[Attempt], errors: Sequence[Exception]) -> AllAttemptsFailed:
+    """Return the error of a step whose attempts all failed or were rejected."""
+    rejected = any(attempt.outcome == "rejected" for attempt in attempts)
+    how = "no reply was accepted" if rejected else "every call failed"
+    many = f"{len(attempts)} attempt{'s' if len(attempts) != 1 else ''}"
+    return AllAttemptsFailed(f"step {plan.step}: {how} in {many}", errors)
 
 
 def _came_whole(message: AIMessage, endpoint: Endpoint) -> None:

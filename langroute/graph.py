@@ -19,9 +19,9 @@ from langroute import drive
 from langroute.cascade import Accept, Call, Move, Plan, Stop, next_move
 from langroute.decision import StepAnswer
 from langroute.effects import Flow
-from langroute.errors import AllAttemptsFailed, FailedCall, RejectedReply
-from langroute.following import Cascade
-from langroute.judging import Judge
+from langroute.errors import FailedCall, RejectedReply
+from langroute.following import Cascade, obituary
+from langroute.request import Request
 from langroute.saved import Saved
 from langroute.spec import StepSpec
 from langroute.wiring import channel_schema, redirect_edges, state_of
@@ -215,7 +215,7 @@ class _Drawing:
         """Make the call that led here."""
         saved = visit.saved
         cascade = visit.cascade(saved)
-        judge = visit.judge(saved)
+        judge = cascade.judged_by(saved.plan)
         answered = yield from cascade.make(judge, saved.plan, cast("Call", saved.move))
         visit.spec.keep(cascade, len(saved.attempts))
         if answered is None:
@@ -235,7 +235,8 @@ class _Drawing:
         saved = visit.saved
         cascade = visit.cascade(saved)
         cascade.adopt(visit.spec.kept(saved.call_id, len(saved.attempts)))
-        yield from cascade.judge(visit.judge(saved), saved.pending_answer(visit.spec.schema, visit.config))
+        answered = saved.pending_answer(visit.spec.schema, visit.config)
+        yield from cascade.judge(cascade.judged_by(saved.plan), answered)
         return visit.go(saved.tried(cascade))
 
     def _approve(self, visit: "_Visit") -> Flow[Command[Any]]:
@@ -249,8 +250,8 @@ class _Drawing:
 
     def _accept(self, visit: "_Visit") -> Flow[dict[str, Any]]:
         """Hand the accepted reply over to the state."""
-        saved, accept = visit.saved, cast("Accept", visit.saved.move)
-        cascade = visit.cascade(saved)
+        saved = visit.saved
+        accept, cascade = cast("Accept", saved.move), visit.ended(saved)
         decision = cascade.decision(
             saved.step_answer, saved.plan, "best" if accept.best else "accepted", accept.attempt
         )
@@ -260,17 +261,12 @@ class _Drawing:
     def _fail(self, visit: "_Visit") -> Flow[None]:
         """Raise what every attempt came to."""
         saved = visit.saved
-        cascade = visit.cascade(saved)
-        errors: list[Exception] = [
-            RejectedReply(f"{attempt.endpoint}: {'; '.join(attempt.findings)}")
-            if attempt.failure is None
-            else FailedCall(f"{attempt.endpoint}: {attempt.failure.kind}: {attempt.failure.message}")
+        cascade = visit.ended(saved)
+        errors = [
+            RejectedReply(attempt.account) if attempt.failure is None else FailedCall(attempt.account)
             for attempt in saved.attempts
         ]
-        how = (
-            "no reply was accepted" if any(a.failure is None for a in saved.attempts) else "every call failed"
-        )
-        error = AllAttemptsFailed(f"step {saved.plan.step}: {how} in {len(errors)} attempts", errors)
+        error = obituary(saved.plan, saved.attempts, errors)
         visit.spec.forget(cascade.call_id)
         cascade.report(error, saved.step_answer, saved.plan)
         raise error
@@ -294,8 +290,9 @@ class _Visit:
         """Return the step's cascade, as far as it has come."""
         return saved.resume(self.spec.prepare(self.state, self.config))
 
-    def judge(self, saved: Saved) -> Judge:
-        return self.spec.prepare(self.state, self.config).judged_by(saved.plan)
+    def ended(self, saved: Saved) -> Cascade:
+        """Return the step's cascade when nothing is called any more: the prompt is not made again."""
+        return saved.resume(Cascade(self.spec.model.router, Request(()), self.config))
 
     def go(self, saved: Saved) -> Command[Any]:
         """Return the way on, as `next_move` says."""

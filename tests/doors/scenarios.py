@@ -8,11 +8,12 @@ from langchain_core.exceptions import ContextOverflowError, ModelConnectionError
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from pydantic import BaseModel
 
+from langroute.decision import Decision
 from langroute.errors import AllAttemptsFailed, ApprovalRequired
 from langroute.testing import ScriptedChatModel
 from langroute.testing.wire import Answer
 
-__all__ = ["SCENARIOS", "Invoice", "Scenario", "add"]
+__all__ = ["SCENARIOS", "Invoice", "Scenario", "add", "constant"]
 
 GOOD = "The cable was laid in 1866 [a]."
 BAD = "I cannot help with that."
@@ -259,3 +260,14 @@ SCENARIOS = [
         tools=[add],
     ),
 ]
+
+
+def constant(decision: Decision, *varying: str) -> dict[str, Any]:
+    """Return a decision's record without ids and times, and without what else varies in its attempts."""
+    record = decision.as_dict()
+    for key in ("call_id", "latency_s"):
+        record.pop(key)
+    for attempt in record["attempts"]:
+        for key in ("latency_s", "judged_s", *varying):
+            attempt.pop(key)
+    return record

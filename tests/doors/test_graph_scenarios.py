@@ -9,7 +9,7 @@ from langchain_core.messages import BaseMessage
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from pydantic import BaseModel
-from scenarios import SCENARIOS, Scenario
+from scenarios import SCENARIOS, Scenario, constant
 from typing_extensions import TypedDict
 
 from langroute import RoutedChatModel, add_routed_step, routed_step
@@ -114,13 +114,3 @@ async def test_record_is_that_of_the_chat_model_but_for_ids_and_times(scenario: 
         model.invoke(scenario.messages())
     _, decision = await outcome(scenario, form, "invoke")
     assert constant(decision) == constant(decisions[-1])
-
-
-def constant(decision: Decision) -> dict[str, Any]:
-    record = decision.as_dict()
-    for varying in ("call_id", "latency_s"):
-        record.pop(varying)
-    for attempt in record["attempts"]:
-        for varying in ("latency_s", "judged_s"):
-            attempt.pop(varying)
-    return record
