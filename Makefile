@@ -1,15 +1,19 @@
 # `make demo` runs the main job, `make test` everything that must pass; both set themselves up.
 PYTHON ?= python3
 BIN := .venv/bin
-# Tests and the demo's stand-ins never leave the machine.
-CLEAN_ENV := env -u OPENAI_API_KEY -u OPENAI_BASE_URL -u OPENAI_API_BASE -u LANGSMITH_TRACING -u LANGCHAIN_TRACING_V2
+# Tests (but for fetching packages) and the demo's stand-ins never leave the machine; LangGraph reads its
+# checkpoints back as plain types and messages alone.
+CLEAN_ENV := env -u OPENAI_API_KEY -u OPENAI_BASE_URL -u OPENAI_API_BASE -u LANGSMITH_TRACING -u LANGCHAIN_TRACING_V2 \
+	LANGGRAPH_STRICT_MSGPACK=true
 
 # As written: make would otherwise read the "$5" of "$500" as a variable of its own.
 override Q := $(value Q)
 override DOCS := $(value DOCS)
 export Q DOCS SMALL LARGE
 
-.PHONY: demo test lint campaign bench clean
+OWN_TESTS := 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["tool"]["mutmut"]["pytest_add_cli_args_test_selection"])'
+
+.PHONY: demo test lint coverage mutation campaign bench clean
 
 demo: .venv/ready
 	@$(BIN)/langroute demo
@@ -22,6 +26,17 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Every branch where a reply or money could be lost is taken by the tests of its own module. mutmut's settings
+# name the modules and these tests.
+coverage: .venv/ready
+	$(CLEAN_ENV) $(BIN)/python -m pytest -q --cov=langroute $$($(BIN)/python -c $(OWN_TESTS))
+
+# Those tests again, over every small change of those modules: nine in ten must be noticed. Bounded at half an hour.
+mutation: .venv/ready
+	rm -rf mutants
+	$(CLEAN_ENV) timeout 30m $(BIN)/mutmut run --max-children 2 >mutants.log 2>&1; $(BIN)/mutmut results
+	$(BIN)/python tests/mutation.py
 
 # Long, bounded runs: every figure is printed with its seed.
 campaign: .venv/ready
@@ -38,4 +53,4 @@ bench: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv
+	rm -rf .venv mutants mutants.log

@@ -90,7 +90,7 @@ def build() -> Any:
 def main() -> None:
     """Ask, and show for each model call which step it was, which tier and model answered, and why."""
     done = build().invoke({"messages": QUESTION})
-    print(f"{QUESTION}\n")
+    print(f"{QUESTION}\n\nEach call of a model: which step it was, on which tier; why; what became of it.")
     for turn, record in enumerate(done["langroute"], start=1):
         print(f"{turn}. {record['step']} on {record['tier']} ({record['model']})")
         print(f"   {record['step_reason']}; {record['reason']}")

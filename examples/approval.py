@@ -17,6 +17,8 @@ from typing_extensions import TypedDict
 from langroute import add_routed_step
 from langroute.testing import ScriptedChatModel
 
+QUESTION = "When was the cable laid?"
+
 
 def policy() -> dict[str, Any]:
     """Return a policy whose large tier costs more than anybody may spend unasked."""
@@ -51,14 +53,15 @@ def build() -> Any:
 def main() -> None:
     """Ask; be asked; approve; go on."""
     graph, thread = build(), {"configurable": {"thread_id": "1"}}
-    asked = graph.invoke({"messages": [HumanMessage("When was the cable laid?")]}, thread)
+    print(f"{QUESTION}\nThe graph waits for a person:")
+    asked = graph.invoke({"messages": [HumanMessage(QUESTION)]}, thread)
     question = asked["__interrupt__"][0].value
-    print(f"step {question['step']}: {question['reason']}")
+    print(f"  step {question['step']}: {question['reason']}")
     print(f"  would cost about {question['expected_usd']:.4f} USD; spent {question['spent_usd']:.6f} so far")
-    print(f"  because: {'; '.join(question['findings'])}")
+    print(f"  because the last reply was rejected: {'; '.join(question['findings'])}")
     print(f"  answer with one of: {', '.join(question['answers'])}")
     done = graph.invoke(Command(resume="approve"), thread)
-    print(f"approved: {done['answer']}")
+    print(f"Resumed with approve: {done['answer']}")
 
 
 if __name__ == "__main__":

@@ -59,8 +59,9 @@ def main() -> None:
     graph = build()
     for question in ("What is a prime?", "Prove that there are infinitely many primes."):
         done = graph.invoke({"messages": [HumanMessage(question)]})
-        print(f"{question}\n  {done['route']['tier']}: {done['route']['reason']}")
-        print(f"  {done['messages'][-1].text}")
+        route = done["route"]
+        print(f"{question}\n  routed to tier {route['tier']}, because {route['reason']}")
+        print(f"  answered: {done['messages'][-1].text}")
 
 
 if __name__ == "__main__":

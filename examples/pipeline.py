@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 from corpus import Library, Passage
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from langgraph.graph import END, START, StateGraph
 from pydantic import BaseModel, Field
 
@@ -47,7 +47,7 @@ class State(TypedDict, total=False):
     question: str
     query: str
     passages: list[Passage]
-    facts: list[Fact]
+    facts: Facts
     outline: str
     answer: str
 
@@ -64,17 +64,12 @@ class Pipeline:
         builder = StateGraph(State)
         for name in ("rewrite", "retrieve", "extract", "plan", "synthesize"):
             builder.add_node(name, getattr(self, name))
-        builder.add_edge(START, "rewrite")
-        builder.add_edge("rewrite", "retrieve")
-        builder.add_conditional_edges("retrieve", _found_something, {True: "extract", False: END})
-        builder.add_edge("extract", "plan")
-        builder.add_edge("plan", "synthesize")
-        builder.add_edge("synthesize", END)
+        connect(builder)
         return builder.compile()
 
     def rewrite(self, state: State) -> State:
         """Turn the question into a search query."""
-        return {"query": self._ask(_REWRITE, f"Question: {state['question']}")}
+        return {"query": self._ask(rewrite_prompt(state))}
 
     def retrieve(self, state: State) -> State:
         """Search the documents; no model is called."""
@@ -83,26 +78,57 @@ class Pipeline:
 
     def extract(self, state: State) -> State:
         """Draw the facts out of the passages, each with its quotation."""
-        prompt = f"{_documents(state['passages'])}\n\nQuestion: {state['question']}"
-        found = self._model.with_structured_output(Facts).invoke(
-            [SystemMessage(_EXTRACT), HumanMessage(prompt)]
-        )
-        return {"facts": found.facts if isinstance(found, Facts) else []}
+        found = self._model.with_structured_output(Facts).invoke(extract_prompt(state))
+        return {"facts": found if isinstance(found, Facts) else Facts(facts=[])}
 
     def plan(self, state: State) -> State:
         """Outline the answer from the facts."""
-        facts = "\n".join(_document(fact.document, fact.claim) for fact in state["facts"])
-        return {"outline": self._ask(_PLAN, f"{facts}\n\nQuestion: {state['question']}")}
+        return {"outline": self._ask(plan_prompt(state))}
 
     def synthesize(self, state: State) -> State:
         """Write the answer from the passages that facts were found in."""
-        cited = {fact.document for fact in state["facts"]}
-        passages = [passage for passage in state["passages"] if passage.id in cited] or state["passages"]
-        outline = f"Question: {state['question']}\n\nOutline:\n{state['outline']}"
-        return {"answer": self._ask(_SYNTHESIZE, f"{_documents(passages)}\n\n{outline}")}
+        return {"answer": self._ask(synthesis_prompt(state))}
 
-    def _ask(self, instruction: str, prompt: str) -> str:
-        return str(self._model.invoke([SystemMessage(instruction), HumanMessage(prompt)]).text)
+    def _ask(self, prompt: list[BaseMessage]) -> str:
+        return str(self._model.invoke(prompt).text)
+
+
+def connect(builder: StateGraph[Any, Any, Any, Any]) -> None:
+    """Draw the edges between the pipeline's nodes."""
+    builder.add_edge(START, "rewrite")
+    builder.add_edge("rewrite", "retrieve")
+    builder.add_conditional_edges("retrieve", _found, {"found": "extract", "nothing": END})
+    builder.add_edge("extract", "plan")
+    builder.add_edge("plan", "synthesize")
+    builder.add_edge("synthesize", END)
+
+
+def rewrite_prompt(state: State) -> list[BaseMessage]:
+    """Return what asks for a search query."""
+    return _prompt(_REWRITE, f"Question: {state['question']}")
+
+
+def extract_prompt(state: State) -> list[BaseMessage]:
+    """Return what asks for the facts in the passages found."""
+    return _prompt(_EXTRACT, f"{_documents(state['passages'])}\n\nQuestion: {state['question']}")
+
+
+def plan_prompt(state: State) -> list[BaseMessage]:
+    """Return what asks for an outline from the facts."""
+    facts = "\n".join(_document(fact.document, fact.claim) for fact in state["facts"].facts)
+    return _prompt(_PLAN, f"{facts}\n\nQuestion: {state['question']}")
+
+
+def synthesis_prompt(state: State) -> list[BaseMessage]:
+    """Return what asks for the answer, from the passages that facts were found in."""
+    cited = {fact.document for fact in state["facts"].facts}
+    passages = [passage for passage in state["passages"] if passage.id in cited] or state["passages"]
+    outline = f"Question: {state['question']}\n\nOutline:\n{state['outline']}"
+    return _prompt(_SYNTHESIZE, f"{_documents(passages)}\n\n{outline}")
+
+
+def _prompt(instruction: str, text: str) -> list[BaseMessage]:
+    return [SystemMessage(instruction), HumanMessage(text)]
 
 
 def _documents(passages: Sequence[Passage]) -> str:
@@ -113,5 +139,5 @@ def _document(name: str, text: str) -> str:
     return f'<document id="{name}">\n{text}\n</document>'
 
 
-def _found_something(state: State) -> bool:
-    return bool(state["passages"])
+def _found(state: State) -> str:
+    return "found" if state["passages"] else "nothing"

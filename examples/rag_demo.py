@@ -15,7 +15,7 @@ from typing import Any
 from backend import Backend, backend
 from corpus import CorpusError, Library, folder, reference, suggested_questions
 from pipeline import Pipeline
-from report import bill, failed_calls, steps_view
+from report import bill, failed_calls, open_console, steps_view
 from rich.console import Console
 
 from langroute import LangrouteError, PolicyError, RoutedChatModel
@@ -32,13 +32,12 @@ MAX_QUESTION_CHARS = 20_000
 _MAX_REASON_CHARS = 300
 _MADE_UP = "No question was given: these were made from the documents' own words. Ask yours with Q='...'."
 _NO_ANSWER, _BAD_INPUT = 1, 2
-_WIDTH_WITHOUT_TERMINAL = 160
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo and return its exit code: 0, 1 where a question got no answer, 2 for bad input."""
     options = _options(argv)
-    _print_anything()
+    print_anything()
     try:
         asked = [_question(options.question)] if options.question.strip() else []
         library = _library(options.docs)
@@ -121,8 +120,7 @@ def _question(given: str) -> str:
 
 def _run(models: Backend, library: Library, questions: Sequence[str]) -> int:
     """Ask every question, show each answer and the steps that led to it, then the bill."""
-    known_width = sys.stdout.isatty() or "COLUMNS" in os.environ
-    console = Console(width=None if known_width else _WIDTH_WITHOUT_TERMINAL, markup=False, highlight=False)
+    console = open_console()
     console.print(models.notice)
     console.print(f"Documents: {library.name}, {len(library.passages)} passages.", *library.notes, sep="\n")
     pipeline = Pipeline(RoutedChatModel(policy=models.policy), library).graph()
@@ -141,7 +139,7 @@ def _ask(pipeline: Any, question: str, models: Backend, console: Console) -> boo
         try:
             state = pipeline.invoke({"question": question})
         except Exception as error:  # whatever a provider or a policy throws, the reader gets a message
-            state = {"answer": f"none, because {_reason(error)}"}
+            state = {"answer": f"none, because {reason(error)}"}
     console.print(f"Search query: {state.get('query', '')}")
     console.print(
         f"Passages read: {', '.join(passage.id for passage in state.get('passages', ())) or 'none'}"
@@ -153,7 +151,7 @@ def _ask(pipeline: Any, question: str, models: Backend, console: Console) -> boo
     return "question" in state
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Return what ended a question, short and without secrets; failed calls are told below the steps."""
     # The group's own words: its text repeats the reason of every call.
     said = error.message if isinstance(error, AllAttemptsFailed) else str(error)
@@ -161,7 +159,7 @@ def _reason(error: Exception) -> str:
     return line if len(line) <= _MAX_REASON_CHARS else f"{line[: _MAX_REASON_CHARS - 1]}…"
 
 
-def _print_anything() -> None:
+def print_anything() -> None:
     """Let a terminal that cannot show a character show a question mark instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -1,10 +1,13 @@
 """What the demo shows of a run: one row a step, and the bill beside that of the top tier everywhere."""
 
+import os
+import sys
 from collections.abc import Sequence
+from typing import Any
 
 from backend import shown_address
 from langchain_core.language_models import BaseChatModel
-from rich.console import Group
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +17,7 @@ from langroute.cascade import Attempt
 from langroute.cost import total_usd
 from langroute.decision import Decision
 from langroute.endpoints import Endpoint, Endpoints
+from langroute.redaction import printable
 
 _COLUMNS = ("step", "tier", "model", "why", "attempts", "verdicts", "latency", "cost")
 _UNBROKEN = ("step", "tier", "latency", "cost")
@@ -24,6 +28,21 @@ _UNREACHED = ("connection", "cut_stream", "timeout")
 _ASSUMPTION = "an estimate: each step's returned reply, its tokens at the top tier's price, accepted at once"
 _WORTH_SAYING = 0.005
 """Share below which two sums are called the same."""
+_WIDTH_WITHOUT_TERMINAL = 160
+
+
+class _Plain(Console):
+    """A console on which no question, file name or reply can steer the terminal."""
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """Return the text, what a terminal would obey replaced."""
+        return super().render_str(printable(text), **how)
+
+
+def open_console() -> Console:
+    """Return where to print: as wide as the terminal, or wide enough for the table where there is none."""
+    known_width = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return _Plain(width=None if known_width else _WIDTH_WITHOUT_TERMINAL, markup=False, highlight=False)
 
 
 def steps_view(decisions: Sequence[Decision], width: int) -> Table | Group:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from langroute.chat_model import RoutedChatModel
     from langroute.errors import LangrouteError, PolicyError
     from langroute.graph import add_routed_step, route_node, routed_step, tier_edge
+    from langroute.histories import portable
     from langroute.policy import Policy
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "PolicyError",
     "RoutedChatModel",
     "add_routed_step",
+    "portable",
     "route_node",
     "routed_step",
     "tier_edge",
@@ -31,6 +33,7 @@ _HOME = {
     "PolicyError": "langroute.errors",
     "RoutedChatModel": "langroute.chat_model",
     "add_routed_step": "langroute.graph",
+    "portable": "langroute.histories",
     "route_node": "langroute.graph",
     "routed_step": "langroute.graph",
     "tier_edge": "langroute.graph",

@@ -204,7 +204,8 @@ def _step(policy: "Policy", loc: Loc, step: "StepPolicy", today: date) -> Iterat
         yield problem(
             (*loc, "reviewed"), step.reviewed.isoformat(), "a day in the future", "Correct the date."
         )
-    if step.verify and len(step.cascade) == 1 and not step.repair and step.on_exhausted == "best":
+    idle = len(step.cascade) == 1 and not step.repair and step.blame is None
+    if step.verify and idle and step.on_exhausted == "best":
         message = "a rejection changes nothing: one tier, no repair, and `best` returns the rejected reply"
         remedy = "Add a tier or `repair: 1`, or write `on_exhausted: raise`."
         yield problem((*loc, "verify"), [v.name for v in step.verify], message, remedy)
@@ -237,6 +238,10 @@ def _step(policy: "Policy", loc: Loc, step: "StepPolicy", today: date) -> Iterat
 
 def _undecided(policy: "Policy", loc: Loc, step: "StepPolicy") -> Iterator[PolicyProblem]:
     """Yield what waits for a rejection that nothing of the step can give."""
+    if step.blame is not None and not any(verifier.may_blame_input for verifier in step.verify):
+        message = "nobody is ever blamed: no check of this step compares the reply with its sources"
+        remedy = "Add `citations` or `grounded` to `verify`, or remove `blame`."
+        yield problem((*loc, "blame"), step.blame, message, remedy)
     if step.verify or loc[-1] == "extraction":  # that step has a schema, and a reply must parse
         return
     found = "nothing can reject a reply of this step, except a structured output that does not parse"

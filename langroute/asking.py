@@ -3,17 +3,25 @@
 from collections.abc import Generator, Sequence
 from typing import Any
 
+from langchain_core.messages import convert_to_messages
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
+from langroute.budget import Purse
 from langroute.cost import Spend
 from langroute.effects import Io
 from langroute.endpoints import Endpoint
+from langroute.failures import charged, classify
 from langroute.replies import read_reply
+from langroute.request import Request
+from langroute.spending import bill, guess, worst_usd
 from langroute.targets import BoundSchema, Target
 from langroute.verifiers.base import Opinion
 
 __all__ = ["UnreadableOpinion", "ask"]
+
+_EXPECTED_TOKENS = 500
+"""Tokens of an opinion, where its endpoint has no limit: a step's default."""
 
 
 class UnreadableOpinion(ValueError):
@@ -33,6 +41,7 @@ def ask(
     schema: Any = None,
     timeout_s: float | None = None,
     config: RunnableConfig | None = None,
+    purse: Purse | None = None,
 ) -> Generator[Any, Any, Opinion]:
     """Return, as a flow, what a model answers, and what that cost.
 
@@ -45,22 +54,37 @@ def ask(
         schema: What the answer is parsed into; without one it is text.
         timeout_s: Seconds to wait at most; the endpoint's own limit when not given.
         config: Config of the run that asks; without one the ambient config's callbacks are inherited.
+        purse: What the question is paid from; None where there is no budget.
 
     Raises:
+        BudgetExceeded: The question may cost more than is left, and was not put.
         UnreadableOpinion: The answer does not fit the schema.
         TimeoutError: The answer is late.
     """
     target = _target(endpoint, schema)
     marked: RunnableConfig = {"tags": ["nostream"], "metadata": {"langroute_purpose": purpose}}
     merged = merge_configs(target.config, config, marked)
-    answer = yield Io(
-        lambda: target.runnable.invoke(prompt, merged, **target.kwargs),
-        lambda: target.acall(prompt, merged),
-        timeout_s or endpoint.timeout_s,
+    asked = Request(
+        tuple(convert_to_messages([prompt] if isinstance(prompt, str) else prompt)), schema=schema
     )
+    reservation = None
+    if purse is not None:
+        reservation = yield from purse.reserve(worst_usd(endpoint, asked, _EXPECTED_TOKENS))
+    try:
+        answer = yield Io(
+            lambda: target.runnable.invoke(prompt, merged, **target.kwargs),
+            lambda: target.acall(prompt, merged),
+            timeout_s or endpoint.timeout_s,
+        )
+    except BaseException as error:
+        if reservation is not None:
+            reservation.settle_soon(_lost_usd(endpoint, asked, error))
+        raise
     reply = read_reply(answer, target.parse)
     message = reply.message
-    usage, cost_usd, _ = endpoint.cost_of(message)
+    usage, cost_usd, _ = bill(endpoint, asked, message)
+    if reservation is not None:
+        yield from reservation.settle(cost_usd)
     spend = Spend(purpose, endpoint.name, usage, cost_usd)
     if schema is None:
         return Opinion(message, None, spend)
@@ -68,6 +92,14 @@ def ask(
         found = " ".join(str(reply.parsing_error or "no object in it").split())[:200]
         raise UnreadableOpinion(f"{endpoint.name} gave no readable {purpose} answer: {found}", spend=spend)
     return Opinion(message, reply.parsed, spend)
+
+
+def _lost_usd(endpoint: Endpoint, asked: Request, error: BaseException) -> float | None:
+    """Return what a question is taken to have cost that got no answer."""
+    failure = classify(error)
+    free_usd = None if failure is None else charged(failure.kind)
+    guessed = guess(endpoint, asked, 0) if free_usd is None else None
+    return free_usd if guessed is None else guessed[1]
 
 
 def _target(endpoint: Endpoint, schema: Any) -> Target:

@@ -1,5 +1,6 @@
 """How a `provider:model` string becomes a chat model, and what is said when it cannot."""
 
+import hashlib
 import importlib.util
 import os
 import re
@@ -7,14 +8,22 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
+from pydantic import SecretStr
 
 from langroute.errors import EndpointError
-from langroute.redaction import redact
+from langroute.redaction import printable, redact, unveiled
+from langroute.wire import Private, async_client, client
 
-__all__ = ["address", "build", "placeholder", "providers", "setting_names", "split"]
+__all__ = ["address", "build", "credential", "placeholder", "providers", "setting_names", "split", "wired"]
 
 _ADDRESS_FIELDS = ("base_url", "openai_api_base", "anthropic_api_url")
 """Where LangChain's integrations keep the address of their server."""
+
+_OWN_NETWORK = {"http_client", "http_async_client", "http_socket_options", "openai_proxy"}
+"""Settings with which a person has arranged the network: then nothing of ours comes between."""
+
+_HEADERS = "default_headers"
+"""The setting that holds headers, as LangChain's integrations call it."""
 
 _MESSAGE_CHARS = 500
 """Longest text of a provider's that is quoted."""
@@ -34,24 +43,32 @@ def build(endpoint: str, model: str, settings: Mapping[str, Any], timeout_s: flo
     Args:
         endpoint: Name of the endpoint, for messages.
         model: `provider:model`.
-        settings: Arguments of the chat model's class.
+        settings: Arguments of the chat model's class, secrets among them `veiled`.
         timeout_s: Seconds after which its client gives up a request; None keeps the client's own limit.
 
     Raises:
         EndpointError: A key or a package is missing, the provider is unknown, or the settings do not fit.
     """
     provider, name = split(model)
+    variable = f"{provider.upper()}_API_KEY"
+    if os.environ.get(variable, "").isspace():  # a client would be built, and every call refused
+        raise EndpointError(f"endpoint {endpoint}: no key: the environment variable {variable} is blank")
     wanted = {"max_retries": 0, **({} if timeout_s is None else {"timeout": timeout_s})}
     try:
         if provider == "openai":
             return _openai(name, {**wanted, **settings})
         return _other(model, wanted, settings)
-    except EndpointError:
-        raise
     except ImportError as error:
         raise EndpointError(f"endpoint {endpoint}: {_line(error)}") from error
     except Exception as error:
-        raise EndpointError(_explained(endpoint, provider, error)) from error
+        explained = _explained(endpoint, provider, error)
+    # Not chained: the settings' own errors, pydantic's among them, quote what they were given as it is.
+    raise EndpointError(explained)
+
+
+def wired(model: Any, settings: Mapping[str, Any]) -> bool:
+    """Whether `build` gives the model langroute's own HTTP clients: see `langroute.wire`."""
+    return isinstance(model, str) and split(model)[0] == "openai" and not settings.keys() & _OWN_NETWORK
 
 
 def placeholder(model: str) -> BaseChatModel | None:
@@ -87,21 +104,60 @@ def address(model: BaseChatModel | None, provider: str, settings: Mapping[str, A
     holder = settings.get if model is None else lambda field: getattr(model, field, None)
     variables = ("OPENAI_API_BASE", "OPENAI_BASE_URL") if provider == "openai" else ()
     found = (*map(holder, _ADDRESS_FIELDS), *map(os.environ.get, variables))
-    return next((str(value) for value in found if value), None)
+    return next((str(unveiled(value)) for value in found if value), None)
+
+
+def credential(model: BaseChatModel, where: str, settings: Mapping[str, Any]) -> str:
+    """Return a digest of the secrets that a model calls `where` with: 32 bits, which give no key away."""
+    headers = {f"header {name}": value for name, value in (settings.get(_HEADERS) or {}).items()}
+    fields = sorted({**vars(model), **headers}.items())
+    secrets = [f"{name}={value.get_secret_value()}" for name, value in fields if isinstance(value, SecretStr)]
+    return hashlib.blake2b("\0".join((where, *secrets)).encode(), digest_size=4).hexdigest()
 
 
 def _openai(name: str, settings: dict[str, Any]) -> BaseChatModel:
     from langchain_openai import ChatOpenAI
 
     # LangChain switches usage in streams off with an address of one's own; the bill would read "unknown".
-    return ChatOpenAI(model=name, **{"stream_usage": True, **settings})
+    ours: dict[str, Any] = {"stream_usage": True}
+    if wired("openai:", settings):
+        private, settings = _parted(settings)
+        ours |= {"http_client": client(private), "http_async_client": async_client(private)}
+    return ChatOpenAI(model=name, **{**ours, **unveiled(settings)})
 
 
-def _other(model: str, wanted: dict[str, Any], settings: Mapping[str, Any]) -> BaseChatModel:
+def _parted(settings: Mapping[str, Any]) -> tuple[Private, dict[str, Any]]:
+    """Return what only the HTTP client need know, and the settings without it.
+
+    A chat model shows its headers and addresses in its repr, in dumps and to every tracer.
+    """
+    shown = dict(settings)
+    headers = shown.get(_HEADERS)
+    if isinstance(headers, Mapping):
+        del shown[_HEADERS]
+    where = address(None, "openai", settings) or ""
+    with_user = re.match(r"(\w+://)([^/?#]*)@", where)
+    if with_user:
+        shown = {key: value for key, value in shown.items() if key not in _ADDRESS_FIELDS}
+        shown["base_url"] = with_user[1] + where[with_user.end() :]
+    proxy = os.environ.get("OPENAI_PROXY")
+    if proxy:
+        shown["openai_proxy"] = None  # LangChain refuses one beside a client
+    held = headers.items() if isinstance(headers, Mapping) else ()
+    private = Private(
+        tuple((str(name), SecretStr(str(unveiled(value)))) for name, value in held),
+        SecretStr(with_user[2]) if with_user else None,
+        SecretStr(proxy) if proxy else None,
+    )
+    return private, shown
+
+
+def _other(model: str, wanted: dict[str, Any], veiled: Mapping[str, Any]) -> BaseChatModel:
     if importlib.util.find_spec("langchain") is None:
         raise ImportError(f"{model} needs the langchain package: pip install 'langroute[agents]'")
     from langchain.chat_models import init_chat_model
 
+    settings = unveiled(veiled)
     plain = init_chat_model(model, **settings)
     fields = type(plain).model_fields
     known = {*fields, *(field.alias for field in fields.values())}
@@ -127,4 +183,4 @@ def _variable(text: str) -> str | None:
 
 def _line(error: Exception) -> str:
     """Return an error's text on one line, short and without secrets."""
-    return " ".join(redact(str(error)[:_MESSAGE_CHARS]).split())
+    return printable(" ".join(redact(str(error)[:_MESSAGE_CHARS]).split()))

@@ -1,18 +1,35 @@
 """One attempt's call as an effect: what is called, with which prompt, and how far it has been shown."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import aclosing, closing
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.prompt_values import ChatPromptValue
 from langchain_core.runnables import RunnableConfig
 
+from langroute.admission import Admission
+from langroute.cascade import Failure, Plan
+from langroute.errors import DoubledReply, ForeignReply, OversizeReply, PartialStream
+from langroute.gates import Commit, Gate, Joint
+from langroute.pieces import Pieces
+from langroute.request import message_text
 from langroute.runs import Recording
-from langroute.streams import Commit, Gate, Shape
+from langroute.seams import Seam
+from langroute.streams import Shape
 from langroute.targets import Target
+from langroute.timing import NO_LIMITS, Limits, aitems, awhole, cancellations, items, whole
+from langroute.wire import LINE, Line
 
-__all__ = ["ModelCall"]
+__all__ = ["MOST_CHARS", "ModelCall", "broken_off"]
+
+MOST_CHARS = 2_000_000
+"""Characters of text and tool arguments in one reply: four times what 128,000 tokens make."""
+
+
+_FOREIGN = "the continuation does not begin where the reply broke off"
 
 
 @dataclass(slots=True)
@@ -20,28 +37,110 @@ class ModelCall:
     """The effect of making one attempt's call; the stream drivers show what its gate releases."""
 
     target: Target
-    messages: Sequence[BaseMessage]
-    config: RunnableConfig
+    messages: Sequence[BaseMessage] = field(repr=False)
+    config: RunnableConfig = field(repr=False)
     commit: Commit
     passes: Callable[[str], bool]
     """Whether a prefix of the reply passes the checks that can be made on it."""
     clock: Callable[[], float]
-    recordings: tuple[Recording, ...] = ()
-    gate: Gate | None = None
+    recordings: tuple[Recording, ...] = field(default=(), repr=False)
+    endpoint: str = ""
+    """Name of the endpoint that is called."""
+    model: Any = None
+    """The endpoint's chat model, which may be set to stream by itself."""
+    limits: Limits = NO_LIMITS
+    line: Line | None = None
+    """The attempt's use of the network; None on a model that langroute did not build."""
+    admission: Admission | None = None
+    """How it was let through its endpoint's circuit; None before it was."""
+    gate: Gate | None = field(default=None, repr=False)
     """Holds what the caller's own stream shows; None where the caller waits for the whole reply."""
     started_s: float = 0.0
     first_token_s: float | None = None
     """Seconds to the first content of a streamed reply."""
-    items: list[Any] = field(default_factory=list)
+    size: int = 0
+    """Characters of text and tool arguments that came so far."""
+    before: "ModelCall | None" = None
+    """The call whose reply broke off and is gone on with; None for a reply of its own."""
+    items: list[Any] = field(default_factory=list, repr=False)
     """What a streamed reply has given so far."""
 
     def perform(self) -> Any:
-        """Make the call and wait for the whole reply."""
-        return self.target.runnable.invoke(self.prompt, self.config, **self.target.kwargs)
+        """Make the call and wait for the whole reply, as long as its limit allows."""
+        if self.limits.total_s is None:
+            return self._call()
+        return whole(self._call, self.limits.total_s, self.endpoint, self.hang_up)
 
     async def aperform(self) -> Any:
         """Make the call and await the whole reply."""
-        return await self.target.acall(self.prompt, self.config)
+        if self.limits.total_s is None:
+            return await self._acall()
+        return await awhole(self._acall(), self.limits.total_s)
+
+    def stream(self, shape: Shape) -> Generator[Any, None, None]:
+        """Make the call and return the items of its stream, as long as the limits allow."""
+        if not self.limits:
+            return self._items(shape)
+        return items(
+            lambda: self._items(shape),
+            _progress(shape),
+            self.limits,
+            self.endpoint,
+            self.hang_up,
+        )
+
+    async def astream(self, shape: Shape) -> AsyncGenerator[Any, None]:
+        """Make the call in the running event loop and yield the items of its stream."""
+        async with aclosing(shape.aopen(self)) as source:
+            watched = aitems(source, _progress(shape), self.limits)
+            async with aclosing(watched):
+                while True:
+                    token, asked = LINE.set(self.line), cancellations()
+                    try:
+                        item = await anext(watched)
+                    except StopAsyncIteration:
+                        item = None
+                    finally:
+                        LINE.reset(token)
+                    if cancellations() > asked:
+                        # `wait_for` of Python 3.11, with which integrations await each chunk, swallows it.
+                        raise asyncio.CancelledError
+                    if item is None:
+                        return
+                    yield item
+
+    def _call(self) -> Any:
+        token, pieces = LINE.set(self.line), Pieces()
+        config = pieces.heard_in(self.config, self.model)
+        try:
+            return pieces.whole(self.target.runnable.invoke(self.prompt, config, **self.target.kwargs))
+        finally:
+            LINE.reset(token)
+
+    async def _acall(self) -> Any:
+        token, pieces = LINE.set(self.line), Pieces()
+        config = pieces.heard_in(self.config, self.model)
+        try:
+            return pieces.whole(await self.target.acall(self.prompt, config))
+        finally:
+            LINE.reset(token)
+
+    def _items(self, shape: Shape) -> Generator[Any, None, None]:
+        with closing(shape.open(self)) as source:
+            while True:
+                token = LINE.set(self.line)
+                try:
+                    item = next(source)
+                except StopIteration:
+                    return
+                finally:
+                    LINE.reset(token)
+                yield item
+
+    def hang_up(self) -> None:
+        """Let go of the network: nobody waits for this call any more."""
+        if self.line is not None:
+            self.line.hang_up()
 
     @property
     def prompt(self) -> ChatPromptValue:
@@ -50,23 +149,77 @@ class ModelCall:
 
     def opened(self, shape: Shape) -> Gate:
         """Return the gate through which the caller's stream of this shape is shown."""
-        self.gate = Gate(self.commit, shape.content, shape.is_last, self.passes)
+        self.gate = Gate(self.commit, shape, self.passes)
+        if self.before is not None and self.before.gate is not None and self.before.gate.open:
+            self.gate = Joint(shape, self.before.gate, self.before.seen_text)
         return self.gate
 
-    def keep(self, item: Any, content: str | None) -> None:
-        """Keep one item of a streamed reply."""
+    def keep(self, item: Any, content: str | None, size: int) -> None:
+        """Keep one item of a streamed reply, which has `size` characters of text and tool arguments.
+
+        Raises:
+            OversizeReply: The reply is longer than any model's.
+            ForeignReply: It should go on with another one, and does not.
+        """
+        if isinstance(self.gate, Joint) and self.gate.refused:
+            raise ForeignReply(_FOREIGN)
         self.items.append(item)
+        self.size += size
+        if self.size > MOST_CHARS:
+            raise OversizeReply(f"the reply is longer than {MOST_CHARS:,} characters")
         if self.first_token_s is None and content is not None:
             self.first_token_s = self.clock() - self.started_s
 
     @property
     def shown(self) -> Gate | None:
         """The gate through which part of the reply was shown; None while it can still be replaced."""
-        return next((gate for gate in self._gates if gate.open), None)
+        return max((gate for gate in self._gates if gate.open), key=lambda gate: len(gate.text), default=None)
+
+    def is_seen_in(self, config: RunnableConfig) -> bool:
+        """Whether somebody who still listens has seen part of the reply; a run that is resumed has others."""
+        own = self.gate is not None and self.gate.open
+        return own or any(recording.is_seen_in(config) for recording in self.recordings)
+
+    @property
+    def begun(self) -> bool:
+        """Whether something of this very call was shown, and not only of one before it."""
+        return any(gate.begun for gate in self._gates)
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether another call may go on from what was shown."""
+        return all(gate.may_go_on for gate in self._gates if gate.open)
+
+    @property
+    def seen_text(self) -> str:
+        """The text of the reply that was shown, what was shown before this call with it."""
+        return "" if self.shown is None else self.shown.text
+
+    def joined(self, message: AIMessage) -> AIMessage:
+        """Return the whole message, where this one goes on with a reply that broke off.
+
+        Raises:
+            ForeignReply: It does not begin where that one broke off, or calls a tool.
+        """
+        showed = None if self.before is None else self.before.shown
+        if showed is None:
+            return message
+        seam = Seam(showed.text)
+        rest = seam.push(message_text(message)) + seam.end()
+        if seam.refused or message.tool_calls or message.invalid_tool_calls:
+            raise ForeignReply(_FOREIGN)
+        text = showed.text + rest
+        content: Any = text if isinstance(message.content, str) else [{"type": "text", "text": text}]
+        return message.model_copy(update={"content": content, "id": showed.message_id or message.id})
 
     def rest(self) -> Sequence[Any]:
         """Return what the caller's stream has not shown yet, now that the reply is accepted."""
         return () if self.gate is None else self.gate.rest()
+
+    def failed(self, failure: Failure | None) -> None:
+        """Let the endpoint's health know of a failure; None is what says nothing of it."""
+        if self.admission is not None:
+            self.admission.failed(failure)
 
     def close(self) -> None:
         """Show nothing more of this call: its attempt is over."""
@@ -77,3 +230,34 @@ class ModelCall:
     def _gates(self) -> list[Gate]:
         gates = [recording.gate for recording in self.recordings]
         return [self.gate, *gates] if self.gate is not None else gates
+
+
+def _progress(shape: Shape) -> Callable[[Any], bool]:
+    """Return what tells whether an item is progress: content, and after it what the model thinks too."""
+    begun = False
+
+    def progress(item: Any) -> bool:
+        nonlocal begun
+        begun = begun or shape.content(item) is not None
+        return begun and shape.is_progress(item)
+
+    return progress
+
+
+def broken_off(plan: Plan, call: ModelCall, failure: Failure, error: Exception) -> tuple[Failure, Exception]:
+    """Return failure and error as they are once part of the reply was shown: no other may replace it.
+
+    The caller gets the text so far, or another endpoint goes on from there.
+    """
+    if (gate := call.shown) is None:
+        return failure, error
+    told = f"{call.endpoint} broke off after part of its reply was shown"
+    if not call.begun:
+        told = f"the reply broke off after part of it was shown, and {call.endpoint} did not go on with it"
+    partial = PartialStream(told, gate.text)
+    partial.__cause__ = error
+    # What was doubled, endless or withheld did not break off: nobody goes on from there.
+    ended = failure.kind == "content_filter" or isinstance(error, DoubledReply | OversizeReply)
+    remedy: Any = "continue" if plan.continue_streams and call.may_go_on and not ended else "raise"
+    kind = "cut_stream" if call.begun else failure.kind
+    return replace(failure, kind=kind, remedy=remedy, usable=False), partial

@@ -1,38 +1,49 @@
 """Routing is a pure function of the plan and the attempts so far.
 
     plan = router.plan(request)           # which rungs, in which order, judged how, and why
-    move = next_move(plan, attempts)      # Call | Ask | Accept | Stop
+    move = next_move(plan, attempts)      # Call | Redo | Ask | Accept | Stop
 
 `next_move` has no I/O, no clock and no randomness. The chat model loops over it, the graph reads it
 as edges, a replay calls it again. Nothing here knows LangChain; every record is made of plain JSON
 types, so that a checkpoint or a log can hold it.
 
 Two words that are never mixed: a reply that came and was *rejected* escalates to the next tier; a
-call that *failed* falls back to the next endpoint.
+call that *failed* falls back to the next endpoint. A rejection that blames the step's input may go back
+to the step that gave the input, where the door can.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from langroute.cost import CostBasis, Spend, Usage
+from langroute.attempts import Attempt, Failure, Verdict, Why
+from langroute.cost import Spend
 
 __all__ = [
     "MAX_CALLS",
+    "MAX_WAIT_S",
     "Accept",
     "Ask",
     "Attempt",
+    "Blame",
     "Call",
     "Choice",
     "Failure",
     "Move",
     "Plan",
+    "Redo",
     "Rung",
     "Stop",
     "Verdict",
+    "cheaper",
     "exhausted",
+    "left_s",
     "next_move",
+    "time_limit",
 ]
+
+MAX_WAIT_S = 2.0
+"""Longest wait that a provider may ask for; one that asks for more is left alone, and the next is called."""
 
 MAX_CALLS = 25
 """Calls that one plan may make: a step that never validates ends, whatever its policy says."""
@@ -61,6 +72,15 @@ class Rung:
 
 
 @dataclass(frozen=True, slots=True)
+class Blame:
+    """An earlier step that can answer again when a rejection blames the input it gave."""
+
+    step: str
+    rung: Rung
+    """Where it would start: the rung of its plan above every tier that has replied."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What was decided for one step before the first call."""
 
@@ -77,96 +97,19 @@ class Plan:
     """An escalation expected to cost more than this many USD needs a person's approval."""
     reasons: tuple[str, ...] = ()
     """Why the plan is what it is, in the order in which it was decided."""
+    spend: tuple[Spend, ...] = ()
+    """Calls made to plan, beside the step's classifier."""
+    deadline_s: float | None = None
+    """Seconds that calls and checks have in all; when they are spent, nothing more is called."""
+    continue_streams: bool = False
+    """Whether a reply that breaks off after part of it was shown is gone on with by the next endpoint."""
+    blame: Blame | None = None
+    """Where a rejection that blames the input leads; None where there is no going back, or not any more."""
 
     @property
     def may_repeat(self) -> bool:
         """Whether more than one call is possible."""
-        return self.repairs > 0 or len(self.rungs) > 1 or len(self.rungs[0].choices) > 1
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A verifier's answer about one reply."""
-
-    verifier: str
-    accepted: bool
-    reason: str
-    """One sentence; a repair passes it on to the model."""
-    score: float | None = None
-    """How good the reply is in [0, 1], where the verifier can say."""
-    usable: bool = True
-    """False for a reply that may never be returned, not even as the best there is."""
-    unsure: bool = False
-    """True where the check itself failed: nothing was found wrong, so there is nothing to repair."""
-    spend: tuple[Spend, ...] = ()
-    """Calls the verifier made to reach its verdict."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a call failed and what to do about it."""
-
-    kind: str
-    """One of the kinds in `langroute.failures`, e.g. `timeout`, `rate_limit`, `context_overflow`."""
-    remedy: Literal["next_endpoint", "larger_context", "stop", "raise"]
-    """`stop`: the request is at fault; `raise`: part of the reply was shown, so none may replace it."""
-    message: str
-
-
-Why = Literal["start", "escalation", "fallback", "repair"]
-Outcome = Literal["accepted", "rejected", "failed", "cancelled"]
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One model call made for a step, and what became of it."""
-
-    tier: str
-    endpoint: str
-    why: Why
-    outcome: Outcome
-    verdicts: tuple[Verdict, ...] = ()
-    failure: Failure | None = None
-    model: str | None = None
-    """The model's name as the provider reports it."""
-    usage: Usage | None = None
-    cost_usd: float | None = None
-    """USD of this call without its verdicts' own; 0 where the provider did no work, None where unknown."""
-    cost_basis: CostBasis = "unknown"
-    latency_s: float = 0.0
-    """Seconds of the model's call."""
-    judged_s: float = 0.0
-    """Seconds that the verifiers took."""
-    first_token_s: float | None = None
-    """Seconds to the first content of a streamed reply."""
-
-    @property
-    def merit(self) -> tuple[int, float]:
-        """How good a rejected reply still is: checks passed, then the score of the worst check."""
-        scores = [v.score if v.score is not None else float(v.accepted) for v in self.verdicts]
-        return sum(verdict.accepted for verdict in self.verdicts), min(scores, default=1.0)
-
-    @property
-    def unsure(self) -> bool:
-        """Whether nothing was found wrong: what rejected the reply is only that it could not be checked."""
-        return self.outcome == "rejected" and all(v.accepted or v.unsure for v in self.verdicts)
-
-    @property
-    def usable(self) -> bool:
-        """Whether the reply may be returned, should nothing better come."""
-        return self.outcome in ("accepted", "rejected") and all(v.usable for v in self.verdicts)
-
-    @property
-    def findings(self) -> tuple[str, ...]:
-        """What the verifiers found wrong, one sentence each."""
-        return tuple(f"{v.verifier}: {v.reason}" for v in self.verdicts if not v.accepted)
-
-    @property
-    def account(self) -> str:
-        """What became of an attempt that gave nothing, in one line: its failure, or what was found wrong."""
-        if self.failure is not None:
-            return f"{self.endpoint}: {self.failure.kind}: {self.failure.message}"
-        return f"{self.endpoint}: {'; '.join(self.findings)}"
+        return bool(self.repairs or self.blame) or len(self.rungs) > 1 or len(self.rungs[0].choices) > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +119,24 @@ class Call:
     tier: str
     endpoint: str
     why: Why
+    wait_s: float = 0.0
+    """Seconds to wait before: what a provider asked for that was called too often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redo:
+    """Go back: let an earlier step answer again, from this tier and endpoint on; the visit ends here."""
+
+    step: str
+    tier: str
+    endpoint: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
     """Ask a person: whether `call` may be made, or, where it is None, what to do with rejected replies."""
 
-    call: Call | None
+    call: Call | Redo | None
     reason: str
     expected_usd: float | None = None
 
@@ -200,20 +154,24 @@ class Stop:
     """Return nothing and raise: the original error or all attempts."""
 
     reason: Literal["stopped", "cancelled", "failed", "exhausted"]
-    """`stopped` (a fault of the request, or a reply half shown) and `cancelled` raise the original error."""
+    """`stopped` (a fault of the request, or a reply half shown that nobody goes on with) and `cancelled`
+    raise the original error."""
 
 
-Move = Call | Ask | Accept | Stop
+Move = Call | Redo | Ask | Accept | Stop
 
 
 def next_move(plan: Plan, attempts: Sequence[Attempt]) -> Move:
     """Return what to do next for a step: the whole cascade, and its only place.
 
     The first attempt is the first choice of the first rung. An accepted reply ends the step. A
-    rejected one is repaired while repairs are left, then escalates to the next rung. A failed call
-    falls back to the next endpoint of its rung, then to the next rung. No endpoint is called twice
-    but as a repair, no tier is gone back to, and nothing is called past the plan. Once there is a
-    reply, rejected or not, no call starts that cannot end within the latency budget.
+    rejected one is repaired while repairs are left, then escalates to the next rung; one whose input is
+    blamed goes back to the earlier step before it escalates, for a larger model has the same input, and
+    lacks the same. A failed call falls back to the next endpoint of its rung, then to the next rung; one
+    of whose reply a part was shown is gone on with there, and by nobody who must be asked for first. No
+    endpoint is called twice but as a repair, or once more after a short wait that it asked for; no tier
+    is gone back to, and nothing is called past the plan. Once there is a reply, rejected or not, no call
+    starts that cannot end within the latency budget; when the deadline is over, none starts at all.
     """
     if not attempts:
         first = plan.rungs[0]
@@ -226,12 +184,14 @@ def next_move(plan: Plan, attempts: Sequence[Attempt]) -> Move:
     if _ends_everything(attempts, last):
         return Stop("stopped")
     question: Ask | None = None
-    for call, choice in _continuations(plan, attempts, last) if len(attempts) < MAX_CALLS else ():
+    for move, choice in _continuations(plan, attempts, last) if len(attempts) < MAX_CALLS else ():
         if not _in_time(plan, attempts, choice):
             continue
-        if call.tier == last.tier or not _needs_approval(plan, choice):
-            return call
-        question = question or Ask(call, f"{call.why} to {call.endpoint}", choice.expected_usd)
+        inside = isinstance(move, Call) and move.tier == last.tier
+        if inside or not _needs_approval(plan, choice):
+            return move
+        if not last.broke_off:
+            question = question or Ask(move, _asked_for(move), choice.expected_usd)
     return question or _when_exhausted(plan, attempts)
 
 
@@ -242,53 +202,128 @@ def _ends_everything(attempts: Sequence[Attempt], last: Attempt) -> bool:
     """
     if last.failure is None:
         return False
-    return last.failure.remedy == "raise" or (last.failure.remedy == "stop" and not _replied(attempts))
+    taken = _replied(attempts) or last.broke_off
+    return last.failure.remedy == "raise" or (last.failure.remedy == "stop" and not taken)
 
 
 def _replied(attempts: Sequence[Attempt]) -> bool:
     return "rejected" in [attempt.outcome for attempt in attempts]
 
 
-def _continuations(plan: Plan, attempts: Sequence[Attempt], last: Attempt) -> Iterator[tuple[Call, Choice]]:
-    """Yield every call that may follow `last`, best first."""
+def _asked_for(move: Call | Redo) -> str:
+    if isinstance(move, Redo):
+        return f"going back to {move.step}, to be done again by {move.endpoint}"
+    return f"{move.why} to {move.endpoint}"
+
+
+def _continuations(
+    plan: Plan, attempts: Sequence[Attempt], last: Attempt
+) -> Iterator[tuple[Call | Redo, Choice]]:
+    """Yield everything that may follow `last`, best first."""
     tried = {attempt.endpoint for attempt in attempts}
     at = [rung.tier for rung in plan.rungs].index(last.tier)
     failed = last.outcome == "failed"
+    if (wait_s := _short_wait(plan, attempts, last)) is not None:
+        again = next(choice for choice in plan.rungs[at].choices if choice.endpoint == last.endpoint)
+        yield Call(last.tier, last.endpoint, "retry", wait_s), again
     if not failed and not last.unsure:
         repaired = sum(attempt.why == "repair" and attempt.tier == last.tier for attempt in attempts)
         if repaired < plan.repairs:
             again = next(choice for choice in plan.rungs[at].choices if choice.endpoint == last.endpoint)
             yield Call(last.tier, last.endpoint, "repair"), again
+    if plan.blame is not None and last.blames_input:
+        rung = plan.blame.rung
+        yield Redo(plan.blame.step, rung.tier, rung.choices[0].endpoint), rung.choices[0]
     too_small = _overflowed_window(plan, attempts)
     rejected = not failed or _replied(attempts)
-    for rung in plan.rungs[at if failed else at + 1 :]:
+    # A reply that may not be returned is none: at the top, the rung's other endpoints are asked.
+    stays = failed or (at == len(plan.rungs) - 1 and not last.usable)
+    for rung in plan.rungs[at if stays else at + 1 :]:
         why: Why = "escalation" if rejected and rung.tier != last.tier else "fallback"
+        why = "continuation" if last.broke_off else why
         for choice in rung.choices:
             fits = choice.context_tokens is None or choice.context_tokens > too_small
             if choice.endpoint not in tried and fits:
                 yield Call(rung.tier, choice.endpoint, why), choice
 
 
+def _short_wait(plan: Plan, attempts: Sequence[Attempt], last: Attempt) -> float | None:
+    """Return the seconds after which a failed endpoint asked to be called again, once, where they are few."""
+    wait_s = last.failure.retry_after_s if last.failure is not None else None
+    if wait_s is None or wait_s > MAX_WAIT_S or last.why == "repair" or last.broke_off:
+        return None
+    left = left_s(plan, attempts)
+    if left is not None and wait_s >= left:
+        return None
+    waited = any(attempt.endpoint == last.endpoint and attempt.why == "retry" for attempt in attempts)
+    return None if waited else wait_s
+
+
 def _overflowed_window(plan: Plan, attempts: Sequence[Attempt]) -> int:
     """Return the largest window in tokens that was too small for the prompt, 0 where none was."""
-    full = [a.endpoint for a in attempts if a.failure is not None and a.failure.remedy == "larger_context"]
-    if not full:
-        return 0
-    windows = {choice.endpoint: choice.context_tokens or 0 for rung in plan.rungs for choice in rung.choices}
-    return max(windows.get(endpoint, 0) for endpoint in full)
+    full = {a.endpoint for a in attempts if a.failure is not None and a.failure.remedy == "larger_context"}
+    choices = (choice for rung in plan.rungs for choice in rung.choices)
+    return max((choice.context_tokens or 0 for choice in choices if choice.endpoint in full), default=0)
 
 
 def _in_time(plan: Plan, attempts: Sequence[Attempt], choice: Choice) -> bool:
-    """Whether a call may start: a first reply is worth any wait, a better one no more than the budget."""
+    """Whether a call may start.
+
+    A first reply is worth any wait but the deadline's, a better one no more than the latency budget.
+    """
+    if plan.deadline_s is not None and left_s(plan, attempts) == 0:
+        return False
     if plan.latency_budget_s is None or not _replied(attempts):
         return True
-    spent_s = sum(attempt.latency_s + attempt.judged_s for attempt in attempts)
-    return spent_s + (choice.expected_s or 0.0) <= plan.latency_budget_s
+    return _spent_s(attempts) + (choice.expected_s or 0.0) <= plan.latency_budget_s
+
+
+def _spent_s(attempts: Sequence[Attempt]) -> float:
+    return sum(attempt.latency_s + attempt.judged_s for attempt in attempts)
+
+
+def left_s(plan: Plan, attempts: Sequence[Attempt]) -> float | None:
+    """Return the seconds that the plan's deadline leaves, None where it has none."""
+    return None if plan.deadline_s is None else max(plan.deadline_s - _spent_s(attempts), 0.0)
+
+
+def time_limit(plan: Plan, attempts: Sequence[Attempt], call: Call, own_s: float | None) -> float | None:
+    """Return the seconds that `call` may take, None for any.
+
+    It is the smaller of the endpoint's own limit and of what the deadline leaves, less a reserve for one
+    fallback: what the next call is expected to take, a third of what is left where nobody knows, and never
+    more than half of it.
+    """
+    left = left_s(plan, attempts)
+    if left is None:
+        return own_s
+    left -= call.wait_s
+    failed = Attempt(call.tier, call.endpoint, call.why, "failed")
+    following = next(_continuations(plan, [*attempts, failed], failed), None)
+    if following is not None:
+        expected_s = following[1].expected_s
+        left -= min(left / 3 if expected_s is None else expected_s, left / 2)
+    return left if own_s is None else min(left, own_s)
 
 
 def _needs_approval(plan: Plan, choice: Choice) -> bool:
     limit = plan.approve_above_usd
     return limit is not None and (choice.expected_usd is None or choice.expected_usd > limit)
+
+
+def cheaper(plan: Plan, attempts: Sequence[Attempt]) -> tuple[tuple[Call, float], ...]:
+    """Return the calls that a person may name in place of the one asked for: each with its lower USD."""
+    asked = next_move(plan, attempts)
+    if not isinstance(asked, Ask) or asked.call is None:
+        return ()
+    return tuple(
+        (move, choice.expected_usd)
+        for move, choice in _continuations(plan, attempts, attempts[-1])
+        if isinstance(move, Call)
+        and choice.expected_usd is not None
+        and (asked.expected_usd is None or choice.expected_usd < asked.expected_usd)
+        and _in_time(plan, attempts, choice)
+    )
 
 
 def exhausted(plan: Plan, attempts: Sequence[Attempt]) -> Move:
@@ -301,6 +336,8 @@ def _when_exhausted(plan: Plan, attempts: Sequence[Attempt]) -> Move:
 
     A last reply that nobody found wrong, because its verifier could not check, is as good as can be had.
     """
+    if attempts[-1].broke_off:
+        return Stop("stopped")
     usable = [index for index, attempt in enumerate(attempts) if attempt.usable]
     if not usable:
         return Stop("exhausted" if any(a.outcome == "rejected" for a in attempts) else "failed")

@@ -54,6 +54,10 @@ class RoutedChatModel(BaseChatModel):
         policy: A `Policy`, a path to a YAML, TOML or JSON file, or a mapping.
         embeddings: LangChain `Embeddings`, for intents and example-based classification.
         embeddings_boundary: Where those run, as the policy's boundaries are named.
+        classifier: A decision model (`langchain_core.decisions`, core 1.8 and newer) that names the step.
+        difficulty_classifier: One that scores the difficulty for steps with a threshold.
+        classifiers_boundary: Where the two run.
+        ledger: Where budgets are kept for all processes, as `langroute.router.Router` takes it.
 
     Raises:
         PolicyError: The policy cannot work; every problem is listed.
@@ -73,6 +77,10 @@ class RoutedChatModel(BaseChatModel):
     documents: tuple[Document, ...] | None = Field(default=None, exclude=True, repr=False)
     embeddings: Embeddings | None = Field(default=None, exclude=True, repr=False)
     embeddings_boundary: str = "hosted"
+    classifier: Any = Field(default=None, exclude=True, repr=False)
+    difficulty_classifier: Any = Field(default=None, exclude=True, repr=False)
+    classifiers_boundary: str = "hosted"
+    ledger: Any = Field(default=None, exclude=True, repr=False)
 
     def __init__(self, policy: Policy | str | Path | Mapping[str, Any], **kwargs: Any) -> None:
         unknown = sorted(kwargs.keys() - type(self).model_fields.keys())
@@ -83,11 +91,7 @@ class RoutedChatModel(BaseChatModel):
             )
         kwargs["policy"] = Policy.load(policy)
         super().__init__(**kwargs)
-
-    def model_post_init(self, context: Any, /) -> None:
-        """Bind the policy to its endpoints and build their clients."""
-        super().model_post_init(context)
-        self.router.connect()
+        self.router.connect()  # in a validator pydantic would wrap a PolicyError
 
     @property
     def router(self) -> Router:
@@ -95,7 +99,13 @@ class RoutedChatModel(BaseChatModel):
         bound: Router | None = self.__dict__.get("_bound")
         if bound is None or bound.policy is not self.policy:
             bound = Router(
-                self.policy, embeddings=self.embeddings, embeddings_boundary=self.embeddings_boundary
+                self.policy,
+                embeddings=self.embeddings,
+                embeddings_boundary=self.embeddings_boundary,
+                classifier=self.classifier,
+                difficulty_classifier=self.difficulty_classifier,
+                classifiers_boundary=self.classifiers_boundary,
+                ledger=self.ledger,
             )
             self.__dict__["_bound"] = bound
         return bound
@@ -275,6 +285,7 @@ class RoutedChatModel(BaseChatModel):
             kwargs=kwargs,
             binding=binding,
             overrides=self._overrides,
+            purse=self.router.purse(config, metadata),
         )
         return request, config
 

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
 from langroute.errors import PolicyProblem
 from langroute.problems import Loc, closest, limited, problem
-from langroute.redaction import holds_secret, names_secret
+from langroute.redaction import holds_secret, names_secret, unveiled
 
 if TYPE_CHECKING:
     from langroute.policy import ModelSpec, Policy, StepPolicy
@@ -22,6 +24,10 @@ __all__ = ["STEPS", "bindings", "check"]
 
 STEPS = ("query_rewrite", "extraction", "planning", "tool_use", "synthesis")
 """Steps that langroute tells by the shape of a call; a policy may name them without binding them."""
+
+
+_CIRCLE_TOLD = 6
+"""Steps of a circle that a message lists."""
 
 
 def check(policy: "Policy") -> tuple[PolicyProblem, ...]:
@@ -79,6 +85,8 @@ def _step_references(loc: Loc, step: "StepPolicy") -> Iterator[tuple[str, Loc, s
     yield from (("tier", (*loc, "after_tool", tool), tier) for tool, tier in step.after_tool.items())
     if step.on_tool_error is not None:
         yield "tier", (*loc, "on_tool_error"), step.on_tool_error
+    if step.blame is not None:
+        yield "step", (*loc, "blame"), step.blame
     if step.stakes is not None:
         yield "stakes level", (*loc, "stakes"), step.stakes
     for index, verifier in enumerate(step.verify):
@@ -119,7 +127,10 @@ def _endpoints(policy: "Policy") -> Iterator[PolicyProblem]:
 
 
 def _secrets(loc: Loc, value: Any) -> Iterator[PolicyProblem]:
-    if isinstance(value, str) and holds_secret(value):
+    if isinstance(value, SecretStr) and value.get_secret_value() == str(SecretStr("-")):
+        message = "only stands for a secret: the policy was read from a dump, which holds none"
+        yield problem(loc, value, message, "Write the value itself, or load the policy it came from.")
+    elif isinstance(value, str | SecretStr) and holds_secret(unveiled(value)):
         yield problem(loc, value, "looks like a secret", "Remove it: keys come from the environment.")
     elif isinstance(value, list | tuple):
         yield from (found for index, inner in enumerate(value) for found in _secrets((*loc, index), inner))
@@ -167,6 +178,36 @@ def _binding(policy: "Policy", loc: Loc, step: "StepPolicy") -> Iterator[PolicyP
     cascade = [tier for tier in step.cascade if tier in ranks]
     yield from _forbidden(policy, cascade, loc, step)
     yield from _too_slow(policy, cascade, loc, step)
+    yield from _blames(policy, loc, step)
+
+
+def _blames(policy: "Policy", loc: Loc, step: "StepPolicy") -> Iterator[PolicyProblem]:
+    """Yield why the step that is blamed could not answer again, or would be blamed for ever."""
+    if step.blame is None or step.blame not in (*policy.steps, *STEPS):
+        return
+    name = str(loc[-1]) if len(loc) > 1 else None
+    circle = _circle(policy, name, step.blame)
+    if circle:
+        told = circle if len(circle) <= _CIRCLE_TOLD else [*circle[: _CIRCLE_TOLD - 2], "…", circle[-1]]
+        message = f"blames in a circle: {' blames '.join(told)}"
+        remedy = "A step blames one that comes before it: remove `blame` here, or name an earlier step."
+        yield problem((*loc, "blame"), step.blame, message, remedy)
+    elif len(policy.step(step.blame).cascade) == 1:
+        message = f"step `{step.blame}` has one tier, so that it cannot answer again any better"
+        remedy = f"Add a higher tier to the cascade of `{step.blame}`, or remove `blame`."
+        yield problem((*loc, "blame"), step.blame, message, remedy)
+
+
+def _circle(policy: "Policy", name: str | None, blamed: str) -> list[str]:
+    """Return the steps through which `name` (None is the default) comes to blame itself; [] where not."""
+    chain = {name or "default": None}
+    at: str | None = blamed
+    while at is not None and at not in chain:
+        chain[at] = None
+        if name is None and at not in policy.steps:  # that step takes the default, blame included
+            return [*chain, at]
+        at = policy.step(at).blame
+    return [*chain, name] if name is not None and at == name else []
 
 
 def _downward(ranks: Mapping[str, int], loc: Loc, step: "StepPolicy") -> Iterator[PolicyProblem]:

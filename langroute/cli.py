@@ -112,6 +112,8 @@ def explain_command(
         f"about {explained['estimated_tokens']:,} tokens in; difficulty {explained['difficulty']:.2f};"
         f" repairs {explained['repairs']}; when every tier was tried: {explained['on_exhausted']}"
     )
+    if explained["blame"]:
+        typer.echo(f"in a graph, goes back to {explained['blame']} when a check blames its input")
 
 
 @app.command(

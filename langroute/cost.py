@@ -6,8 +6,9 @@ from typing import Literal
 
 __all__ = ["CostBasis", "Price", "Spend", "Usage", "total_usd"]
 
-CostBasis = Literal["priced", "cached", "unknown"]
-"""How a cost is known: from the price list; 0 because LangChain's cache answered; or not at all."""
+CostBasis = Literal["priced", "estimated", "cached", "unknown"]
+"""How a cost is known: by price and reported usage; by price and length of the texts, where the provider
+reported no usage; 0 because LangChain's cache answered; or not at all."""
 
 _PER_MTOK = 1e-6
 

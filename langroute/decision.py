@@ -31,11 +31,12 @@ class Decision:
     step: StepAnswer
     plan: Plan
     attempts: tuple[Attempt, ...]
-    outcome: Literal["accepted", "best", "exhausted", "failed", "stopped", "cancelled", "ask"]
+    outcome: Literal["accepted", "best", "exhausted", "failed", "stopped", "cancelled", "ask", "blamed"]
+    """`blamed`: the step went back to the one that gave its input; it is decided anew when led to again."""
     chosen: int | None = None
     """Index of the attempt whose reply was returned; None where none was."""
     spend: tuple[Spend, ...] = ()
-    """Calls made before the plan, by the step's classifier; embeddings report no usage and are not here."""
+    """Classifiers' calls, before the first attempt; embeddings, which report no usage, are not here."""
 
     @property
     def cost_usd(self) -> float | None:
@@ -75,6 +76,7 @@ class Decision:
                 {"tier": rung.tier, "endpoints": [choice.endpoint for choice in rung.choices]}
                 for rung in self.plan.rungs
             ],
+            "blame": self.plan.blame and self.plan.blame.step,
             "cost_usd": self.cost_usd,
             "latency_s": self.latency_s,
             "attempts": [_attempt_dict(attempt) for attempt in self.attempts],
@@ -110,6 +112,7 @@ def _verdict_dict(verdict: Verdict) -> dict[str, Any]:
         "score": verdict.score,
         "usable": verdict.usable,
         "unsure": verdict.unsure,
+        "blames_input": verdict.blames_input,
         "spend": [_spend_dict(spend) for spend in verdict.spend],
     }
 

@@ -21,9 +21,9 @@ def stream(cascade: Cascade, shape: Shape) -> Iterator[Any]:
             try:
                 if isinstance(effect, ModelCall):
                     gate = effect.opened(shape)
-                    with closing(shape.open(effect)) as source:
+                    with closing(effect.stream(shape)) as source:
                         for item in source:
-                            effect.keep(item, shape.content(item))
+                            effect.keep(item, shape.content(item), shape.size(item))
                             yield from gate.push(item)
                     result = shape.assemble(effect.items)
                 else:
@@ -46,9 +46,9 @@ async def astream(cascade: Cascade, shape: Shape) -> AsyncGenerator[Any, None]:
             try:
                 if isinstance(effect, ModelCall):
                     gate = effect.opened(shape)
-                    async with aclosing(shape.aopen(effect)) as source:
+                    async with aclosing(effect.astream(shape)) as source:
                         async for item in source:
-                            effect.keep(item, shape.content(item))
+                            effect.keep(item, shape.content(item), shape.size(item))
                             for released in gate.push(item):
                                 yield released
                     result = shape.assemble(effect.items)

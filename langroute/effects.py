@@ -8,14 +8,20 @@ blocks itself. `run` and `arun` drive a flow whose effects are all `Io`; the dri
 import asyncio
 import contextvars
 import threading
+import time
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-__all__ = ["Flow", "Io", "arun", "run", "within"]
+from langroute.timing import whole
+
+__all__ = ["Flow", "Io", "arun", "beside", "pause", "run", "within"]
 
 T = TypeVar("T")
+
+_ASIDE = "a question put aside the attempts"
+"""Under which name late judges, classifiers and embeddings are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +37,7 @@ class Io:
         """Wait in the calling thread; under a limit in a worker thread, left behind if it is late."""
         if self.timeout_s is None:
             return self.call()
-        return _in_thread(self.call, self.timeout_s)
+        return whole(self.call, self.timeout_s, _ASIDE, _nothing)
 
     async def aperform(self) -> Any:
         """Wait in the running event loop; a late call is cancelled."""
@@ -108,9 +114,27 @@ def _moved(effect: Io, context: contextvars.Context) -> Io:
     return Io(lambda: context.copy().run(effect.call), acall, effect.timeout_s)
 
 
-def _in_thread(call: Callable[[], T], timeout_s: float) -> T:
-    """Run `call` in a daemon thread with the caller's context; `TimeoutError` when it is late."""
+def pause(seconds: float) -> Io:
+    """Return the effect of doing nothing for some seconds."""
+    return Io(lambda: time.sleep(seconds), lambda: asyncio.sleep(seconds))
+
+
+def _nothing() -> None:
+    """Hang up nothing: the call ends by itself."""
+
+
+def beside(work: Callable[[], T], timeout_s: float) -> Io:
+    """Return the effect of doing blocking work; in an async run beside the loop, in a thread of its own.
+
+    Not in the loop's own workers: sync nodes of an async run may hold all of those for minutes.
+    """
+    return Io(work, lambda: asyncio.wrap_future(_threaded(work)), timeout_s)
+
+
+def _threaded(call: Callable[[], T]) -> "Future[T]":
+    """Start `call` in a daemon thread of its own with the caller's context, and return what it comes to."""
     future: Future[T] = Future()
+    future.set_running_or_notify_cancel()  # who gives up waiting cannot cancel it: it would fail at its end
     context = contextvars.copy_context()
 
     def work() -> None:
@@ -120,4 +144,4 @@ def _in_thread(call: Callable[[], T], timeout_s: float) -> T:
             future.set_exception(error)
 
     threading.Thread(target=work, name="langroute-io", daemon=True).start()
-    return future.result(timeout_s)
+    return future

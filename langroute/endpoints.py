@@ -14,14 +14,17 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableBinding, RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
-from langroute.building import address, build, placeholder, split
+from langroute.building import address, build, credential, placeholder, split, wired
 from langroute.cost import CostBasis, Price, Usage
 from langroute.errors import EndpointError
 from langroute.policy import ModelSpec, Policy
 from langroute.prices import PolicyPrice, PriceSource, listed_prices
 from langroute.request import EMPTY, Request
 
-__all__ = ["Endpoint", "Endpoints"]
+__all__ = ["OUTPUT_LIMITS", "Endpoint", "Endpoints", "from_cache", "usage_of"]
+
+OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
+"""How integrations call the caller's own limit of a reply's tokens."""
 
 _PROFILE_KEYS = MappingProxyType(
     {
@@ -82,6 +85,8 @@ class Endpoint:
         self.boundary = spec.boundary
         self.timeout_s = spec.timeout_s
         self.expected_s = spec.expected_s
+        self.wired = wired(spec.model, spec.settings)
+        """Whether its calls go through langroute's own HTTP clients, which keep to an attempt's limits."""
         self._lock = threading.Lock()
         self._model = self._given
         if self._given is not None:
@@ -102,6 +107,18 @@ class Endpoint:
                 if self._model is None:
                     self._model = build(self.name, str(self.spec.model), self.spec.settings, self.timeout_s)
         return self._model
+
+    @cached_property
+    def identity(self) -> str:
+        """Name and a digest of address and credential: the same in every process that makes the same calls.
+
+        Raises:
+            EndpointError: As `model`.
+        """
+        settings = self.spec.settings
+        known = address(self.model, self.provider, EMPTY), address(self._given, self.provider, settings)
+        where = "\0".join(dict.fromkeys(filter(None, known)))
+        return f"{self.name}@{credential(self.model, where, settings)}"
 
     @cached_property
     def provider(self) -> str:
@@ -181,9 +198,8 @@ class Endpoint:
         metadata = message.usage_metadata
         if not metadata:
             return None, None, "unknown"
-        usage = _usage(metadata)
-        # LangChain marks a hit of its own cache so; the token counts are those of the first answer.
-        if metadata.get("total_cost") == 0:
+        usage = usage_of(metadata)
+        if from_cache(message):
             return usage, 0.0, "cached"
         if not usage.input_tokens and not usage.output_tokens:
             return None, None, "unknown"
@@ -204,13 +220,25 @@ class Endpoint:
         return listed_prices(self.provider, self.model_name, base_url)
 
     @cached_property
+    def output_tokens(self) -> int | None:
+        """Most tokens of one reply: as it was set up, else by the model's profile; None where unknown."""
+        for source in (self.bound_kwargs, self.spec.settings, vars(self._described or object)):
+            if said := [source[key] for key in OUTPUT_LIMITS if source.get(key)]:
+                return int(max(said))
+        return self._profile.get("max_output_tokens")
+
+    @cached_property
     def _profile(self) -> Mapping[str, Any]:
-        """LangChain's facts about the model; read without a key where possible, empty where not."""
+        """LangChain's facts about the model, empty where there are none."""
+        return (self._described and self._described.profile) or EMPTY
+
+    @cached_property
+    def _described(self) -> BaseChatModel | None:
+        """The model, or one that stands for it: without a key where possible, None where not."""
         try:
-            model = self._model or placeholder(str(self.spec.model)) or self.model
+            return self._model or placeholder(str(self.spec.model)) or self.model
         except EndpointError:
-            return EMPTY
-        return model.profile or EMPTY
+            return None
 
 
 class Endpoints:
@@ -279,6 +307,11 @@ class Endpoints:
         return next(new for n in count(2) if (new := f"{name}#{n}") not in self.by_name)
 
 
+def from_cache(message: AIMessage) -> bool:
+    """Whether LangChain's own cache gave the reply; its token counts are those of the first answer."""
+    return (message.usage_metadata or EMPTY).get("total_cost") == 0
+
+
 def _unwrapped(model: Any) -> tuple[BaseChatModel | None, Mapping[str, Any], RunnableConfig | None]:
     """Return the chat model inside a given one, and what was bound to it; binding tools would lose both."""
     if isinstance(model, str):
@@ -339,7 +372,7 @@ def _kinds(messages: Collection[BaseMessage]) -> set[str]:
     }
 
 
-def _usage(metadata: Mapping[str, Any]) -> Usage:
+def usage_of(metadata: Mapping[str, Any]) -> Usage:
     """Return LangChain's usage as ours; Anthropic's cache writes stand under their lifetimes."""
     if not metadata.keys() & _DETAILS:
         return Usage(metadata.get("input_tokens") or 0, metadata.get("output_tokens") or 0)

@@ -4,11 +4,22 @@
     ├── PolicyError (also ValueError)        a policy that cannot work, found when it is loaded
     ├── EndpointError                        a model that cannot be built: a missing key, a missing package
     ├── NoEndpointAvailable                  nothing of a step's plan may be called for this request
+    │   └── BudgetExceeded                   what is left of a budget is less than any of its calls may cost
     ├── ApprovalRequired                     the policy wants a person's word, and this door cannot ask
     ├── AllAttemptsFailed (also ExceptionGroup)   every attempt failed or was rejected; all are inside
-    ├── FailedCall                           one call that failed, as a member of that group in a graph
+    ├── FailedCall                           one call that failed or was refused, as a member of that group
     ├── RejectedReply                        one reply that a verifier rejected, as a member of that group
-    └── PartialStream                        a provider died after part of its reply had been shown
+    ├── PartialStream                        a provider died after part of its reply had been shown
+    └── LedgerError                          a store that cannot be opened: its URL, its driver, its age
+
+Beside them stand the faults that langroute itself finds in a call; each is one attempt's failure:
+
+    CallFault
+    ├── AbandonedCalls                       too many late calls are still running on the endpoint
+    ├── DoubledReply                         every piece of the stream came twice
+    ├── ForeignReply                         a continuation that does not begin where the reply broke off
+    ├── NoReply                              what the model gave is no message of an assistant
+    └── OversizeReply                        the reply is longer than any model's
 
 A caller's own fault (a plain 400) and what steers the host (an interrupt, a cancellation) are
 never wrapped: the original error is raised.
@@ -19,12 +30,20 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 __all__ = [
+    "AbandonedCalls",
     "AllAttemptsFailed",
     "ApprovalRequired",
+    "BudgetExceeded",
+    "CallFault",
+    "DoubledReply",
     "EndpointError",
     "FailedCall",
+    "ForeignReply",
     "LangrouteError",
+    "LedgerError",
     "NoEndpointAvailable",
+    "NoReply",
+    "OversizeReply",
     "PartialStream",
     "PolicyError",
     "PolicyProblem",
@@ -76,6 +95,35 @@ class NoEndpointAvailable(LangrouteError):
     """No endpoint of the step may be called for this request; the message lists why each was passed over."""
 
 
+class BudgetExceeded(NoEndpointAvailable):
+    """What is left of a budget is less than the call may cost, so that it was not made."""
+
+    def __init__(
+        self,
+        message: str,
+        budget: str,
+        *,
+        needed_usd: float | None = None,
+        limit_usd: float | None = None,
+        spent_usd: float | None = None,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.budget = budget
+        """The limit as the policy names it: `per_day_usd`, `keys.tenant.per_day_usd`; `price` if unknown."""
+        self.needed_usd = needed_usd
+        """USD that the call may cost."""
+        self.limit_usd = limit_usd
+        self.spent_usd = spent_usd
+        """USD spent or reserved by then; None for `per_call_usd`, where nothing adds up."""
+        self.key = key
+        """The thread, or the value of the key, whose budget it is; None where it is everybody's."""
+
+
+class LedgerError(LangrouteError):
+    """A store that cannot be opened or asked; the message says which and why, and holds no password."""
+
+
 class ApprovalRequired(LangrouteError):
     """The policy wants a person's word before the next call, and a bare chat model cannot ask."""
 
@@ -93,7 +141,7 @@ class RejectedReply(LangrouteError):
 
 
 class FailedCall(LangrouteError):
-    """A call that failed in an earlier node of a graph: kind and message of its error, which is not kept."""
+    """A call that an open circuit refused, or that failed in a graph's earlier node, its error not kept."""
 
 
 class AllAttemptsFailed(LangrouteError, ExceptionGroup[Exception]):
@@ -121,3 +169,32 @@ class PartialStream(LangrouteError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class CallFault(Exception):
+    """A fault of one call that langroute found itself; what to do about it is the cascade's business."""
+
+    kind = "bad_response"
+    """One of the kinds in `langroute.failures`."""
+
+
+class AbandonedCalls(CallFault):
+    """The endpoint was not called, because too many late calls are still running on it."""
+
+    kind = "overloaded"
+
+
+class DoubledReply(CallFault):
+    """Every piece of the stream came twice: what was shown is not what the model said."""
+
+
+class NoReply(CallFault):
+    """What a model gave is no message of an assistant: nothing, text alone, another role's message."""
+
+
+class ForeignReply(CallFault):
+    """A continuation that does not begin where the reply broke off; nothing of it was shown."""
+
+
+class OversizeReply(CallFault):
+    """The reply is longer than any model's; no more of it was read."""

@@ -15,7 +15,7 @@ from langroute.router import Router
 from langroute.routing.difficulty import Difficulty, difficulty
 from langroute.routing.money import expected_usd
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["Explanation", "explain", "without_calls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class Explanation:
     """Estimated input tokens of the prompt."""
     expected_usd: Mapping[str, float | None]
     """Endpoint to the expected USD of one call; None where its price is unknown."""
+    blame: str | None
+    """Earlier step that answers again a tier higher, in a graph, when a check blames this one's input."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the explanation as plain JSON types."""
@@ -51,6 +53,7 @@ class Explanation:
             ],
             "repairs": self.plan.repairs,
             "on_exhausted": self.plan.on_exhausted,
+            "blame": self.blame,
             "estimated_tokens": self.estimated_tokens,
             "difficulty": self.difficulty.score,
             "contributions": [
@@ -71,25 +74,31 @@ def explain(policy: Policy, prompt: str, step: str | None = None) -> Explanation
     """
     request = Request((HumanMessage(prompt),), step=step)
     router = Router(policy)
-    answer, plan = _without_calls(router.decide(request))
-    output_tokens = policy.step(answer.step).expected_output_tokens
+    answer, plan = without_calls(router.decide(request))
+    bound = policy.step(answer.step)
+    output_tokens = bound.expected_output_tokens
     expected = {
         choice.endpoint: expected_usd(router.endpoints.by_name[choice.endpoint], request, output_tokens)
         for rung in plan.rungs
         for choice in rung.choices
     }
-    return Explanation(answer, plan, difficulty(request), request.estimated_tokens, expected)
+    return Explanation(answer, plan, difficulty(request), request.estimated_tokens, expected, bound.blame)
 
 
 class _NotCalledError(Exception):
     """In place of an answer, for whatever a decision would have to wait for."""
 
 
-def _without_calls(flow: Flow[tuple[StepAnswer, Plan]]) -> tuple[StepAnswer, Plan]:
+def without_calls(flow: Flow[tuple[StepAnswer, Plan]]) -> tuple[StepAnswer, Plan]:
+    """Return what is decided where everything that a decision would have to wait for fails.
+
+    Raises:
+        NoEndpointAvailable: Nothing of the step's plan may be called.
+    """
     try:
         next(flow)
         while True:
-            flow.throw(_NotCalledError("explain calls nothing"))
+            flow.throw(_NotCalledError("nothing is called here"))
     except StopIteration as stop:
         decided: tuple[StepAnswer, Plan] = stop.value
         return decided

@@ -6,39 +6,66 @@ sync and async, whole and streamed, are one decision.
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
-from langroute.calls import ModelCall
-from langroute.cascade import Accept, Ask, Attempt, Call, Outcome, Plan, Stop, Verdict, next_move
+from langroute.admission import Admission, Refused, admit, pay, penniless
+from langroute.attempts import Outcome
+from langroute.calls import ModelCall, broken_off
+from langroute.cascade import (
+    Accept,
+    Ask,
+    Attempt,
+    Call,
+    Failure,
+    Plan,
+    Stop,
+    Verdict,
+    left_s,
+    next_move,
+    time_limit,
+)
 from langroute.decision import Decision, StepAnswer
-from langroute.effects import Flow
-from langroute.endpoints import Endpoint
+from langroute.effects import Flow, pause
+from langroute.endings import ending_of, obituary, question
 from langroute.errors import (
-    AllAttemptsFailed,
     ApprovalRequired,
+    FailedCall,
+    ForeignReply,
     LangrouteError,
     NoEndpointAvailable,
     PartialStream,
     RejectedReply,
 )
 from langroute.failures import charged, classify
-from langroute.judging import Judge, repair_messages
+from langroute.faults import fault_of
+from langroute.histories import portable
+from langroute.judging import Judge, continuation_messages, repair_messages, too_late
 from langroute.observe import notify
 from langroute.replies import Reply, finished, read_reply
 from langroute.request import Request
+from langroute.routing.money import expected_usd
 from langroute.runs import Group, attempt_config, record, start_group
+from langroute.spending import bill, guessed
 from langroute.targets import target
-from langroute.verifiers.finish import finish_words
+from langroute.timing import IDLE_S, Limits
+from langroute.wire import CALL_S, Line
 
 if TYPE_CHECKING:
     from langroute.router import Router
 
-__all__ = ["Answered", "Cascade", "Routed", "obituary"]
+__all__ = ["Answered", "Cascade", "Routed"]
+
+
+_JITTER_S = 0.25
+"""Most seconds added to a wait that the provider asked for: all whom it told the same moment spread out."""
+
+_LEAST_S = 0.001
+"""Seconds that a check has when the deadline is over: it ends as one that could not be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +85,7 @@ class Answered:
     reply: Reply
     latency_s: float
     first_token_s: float | None
-    config: RunnableConfig
+    config: RunnableConfig = field(repr=False)
     """Config of the attempt: who hears what its verifiers call."""
 
 
@@ -100,12 +127,20 @@ class Cascade:
         except BaseException as error:
             self.report(error, answer, plan)
             if self._group is not None:
-                yield self._group.fail(error)
+                if isinstance(error, GeneratorExit):
+                    self._group.leave(error)
+                else:
+                    yield self._group.fail(error)
             raise
         notify(routed.decision)
         if self._group is not None:
             yield self._group.end(routed.reply.message)
         return routed
+
+    def expected_usd(self, call: Call, step: str) -> float | None:
+        """Return what a call would cost now, in USD; None where that is unknown."""
+        output_tokens = self._router.policy.step(step).expected_output_tokens
+        return expected_usd(self._router.endpoints.by_name[call.endpoint], self._request, output_tokens)
 
     def adopt(self, call: ModelCall | None) -> None:
         """Take over a call that an earlier node of the same process made."""
@@ -149,39 +184,70 @@ class Cascade:
                     decision = self.decision(answer, plan, "best" if best else "accepted", index)
                     return self._accepted(decision)
                 case Ask() as ask:
-                    raise ApprovalRequired(_question(plan, ask), ask)
+                    raise ApprovalRequired(question(plan, ask), ask)
                 case Stop(reason="stopped"):
                     raise self._errors[-1]
                 case Stop():
                     raise self._obituary(plan)
 
     def make(self, judge: Judge, plan: Plan, move: Call) -> Flow[Answered | None]:
-        """Make one call and return the reply that came; a call that failed is appended and gives None."""
+        """Make one call and return the reply that came; one that failed or is refused is appended: None."""
         call = self._open(judge, plan, move)
         self._calls.append(call)
         endpoint = self._router.endpoints.by_name[move.endpoint]
         clock = self._router.clock
+        began_s = clock()
+        if move.wait_s:
+            yield pause(move.wait_s + random.uniform(0, _JITTER_S))  # noqa: S311 - spreads callers, no secret
+        admission = admit(self._router.breakers, self._request, plan, self.attempts, move, endpoint)
+        if isinstance(admission, Admission):
+            tokens = self._router.policy.step(plan.step).expected_output_tokens
+            admission = yield from pay(admission, self._request, move, endpoint, call.messages, tokens)
+        if isinstance(admission, Refused):
+            self._append(admission.attempt, None)
+            self._errors.append(admission.error)
+            return None
+        call.admission = admission
         call.started_s = clock()
         try:
             reply = read_reply((yield call), call.target.parse)
-            _came_whole(reply.message, endpoint)
         except BaseException as error:
-            self._not_answered(move, call, error, clock() - call.started_s)
+            self._not_answered(plan, move, call, error, clock() - began_s)
+            yield from admission.settle(lambda: self.attempts[-1].cost_usd)
             return None
-        return Answered(move, reply, clock() - call.started_s, call.first_token_s, call.config)
+        answered = Answered(move, reply, clock() - began_s, call.first_token_s, call.config)
+        try:
+            yield from admission.settle(lambda: bill(endpoint, self._request, reply.message)[1])
+        except BaseException:
+            admission.failed(None)
+            self._append(self._attempt(answered, "cancelled", (), 0.0), reply)
+            raise
+        fault = fault_of(reply.message, self._request, endpoint, judged=not judge.idle)
+        try:
+            whole = call.joined(reply.message)
+        except ForeignReply as error:
+            self._badly_answered(plan, answered, call, fault or cast("Failure", classify(error)))
+            return None
+        if fault is not None and not (call.shown and fault.usable):
+            self._badly_answered(plan, answered, call, fault)
+            return None
+        admission.served(reply.message)
+        return answered if whole is reply.message else replace(answered, reply=replace(reply, message=whole))
 
     def judge(self, judge: Judge, answered: Answered) -> Flow[None]:
         """Have a reply judged, and append the attempt that it became."""
         clock, started_s = self._router.clock, self._router.clock()
         move, reply = answered.move, answered.reply
+        left = left_s(judge.plan, self.attempts)
+        left = None if left is None else max(left - answered.latency_s, _LEAST_S)
         try:
-            verdicts = () if judge.idle else (yield from judge.verdicts(move, reply, answered.config))
+            verdicts = () if judge.idle else (yield from judge.verdicts(move, reply, answered.config, left))
         except BaseException:
             self._append(self._attempt(answered, "cancelled", (), clock() - started_s), reply)
             raise
         call = self._calls[-1] if self._calls else None
         if call is not None and call.commit == "prefix" and call.shown:
-            verdicts = tuple(_too_late(verdict) for verdict in verdicts)
+            verdicts = tuple(too_late(verdict) for verdict in verdicts)
         accepted = all(verdict.accepted for verdict in verdicts)
         outcome: Outcome = "accepted" if accepted else "rejected"
         attempt = self._attempt(answered, outcome, verdicts, clock() - started_s)
@@ -208,13 +274,35 @@ class Cascade:
         if chosen.config:
             config = merge_configs(chosen.config, config)
         commit = judge.commit_point(self.attempts)
-        config, recordings = record(config, commit, judge.passes_prefix)
+        before = self._calls[-1] if move.why == "continuation" and self._calls else None
+        if before is not None and not before.is_seen_in(config):
+            before = None
+        said = "" if before is None else before.seen_text
+        heard = () if before is None else before.recordings
+        config, recordings = record(config, commit, judge.passes_prefix, heard, said)
         messages: Sequence[BaseMessage] = self._request.messages
         if move.why == "repair" and (rejected := self.replies[-1]) is not None:
             messages = repair_messages(self._request, rejected, self.attempts[-1])
-        return ModelCall(
-            chosen, messages, config, commit, judge.passes_prefix, self._router.clock, recordings
+        if before is not None:
+            messages = continuation_messages(self._request, said)
+        clock, passes = self._router.clock, judge.passes_prefix
+        call = ModelCall(
+            chosen,
+            portable(messages, endpoint),
+            config,
+            commit,
+            passes,
+            clock,
+            recordings,
+            endpoint.name,
+            endpoint.model,
         )
+        call.before = before
+        limit_s = time_limit(plan, self.attempts, move, endpoint.timeout_s)
+        if endpoint.wired or limit_s is not None:
+            call.limits = Limits(limit_s, IDLE_S)
+            call.line = Line(CALL_S if limit_s is None else limit_s) if endpoint.wired else None
+        return call
 
     def _attempt(
         self, answered: Answered, outcome: Outcome, verdicts: tuple[Verdict, ...], judged_s: float
@@ -222,9 +310,7 @@ class Cascade:
         """Return the attempt that a reply made, with what the provider says it used."""
         move, message = answered.move, answered.reply.message
         endpoint = self._router.endpoints.by_name[move.endpoint]
-        usage, cost_usd, basis = endpoint.cost_of(message)
-        if "model" in self._request.kwargs:  # the caller swapped the model that the price belongs to
-            cost_usd, basis = None, "unknown"
+        usage, cost_usd, basis = bill(endpoint, self._request, message)
         return Attempt(
             move.tier,
             move.endpoint,
@@ -245,24 +331,38 @@ class Cascade:
         self.attempts.append(attempt)
         self.replies.append(reply)
 
-    def _not_answered(self, move: Call, call: ModelCall, error: BaseException, latency_s: float) -> None:
-        """Append a failed attempt, or a cancelled one and raise.
-
-        Once something was shown there is no going on: the caller gets the text so far.
-        """
+    def _not_answered(
+        self, plan: Plan, move: Call, call: ModelCall, error: BaseException, latency_s: float
+    ) -> None:
+        """Append a failed attempt, or a cancelled one and raise."""
         call.close()
         failure = classify(error) if isinstance(error, Exception) else None
+        call.failed(failure)
+        endpoint = self._router.endpoints.by_name[move.endpoint]
         attempt = Attempt(move.tier, move.endpoint, move.why, "cancelled", latency_s=latency_s)
         if failure is None:
+            attempt = guessed(attempt, endpoint, self._request, call.size)
+            if call.admission is not None:
+                call.admission.settle_soon(attempt.cost_usd)
             self._append(attempt, None)
             raise error
-        if (gate := call.shown) is not None:
-            failure = replace(failure, kind="cut_stream", remedy="raise")
-            partial = PartialStream(f"{move.endpoint} broke off after part of its reply was shown", gate.text)
-            partial.__cause__, error = error, partial
-        cost_usd = charged(failure.kind)
-        self._append(replace(attempt, outcome="failed", failure=failure, cost_usd=cost_usd), None)
-        self._errors.append(cast("Exception", error))
+        failure = self._request.untold(failure)
+        failure, error = broken_off(plan, call, failure, cast("Exception", error))
+        attempt = replace(attempt, cost_usd=charged(failure.kind))
+        if attempt.cost_usd is None:
+            attempt = guessed(attempt, endpoint, self._request, call.size)
+        self._append(replace(attempt, outcome="failed", failure=failure), None)
+        self._errors.append(error)
+
+    def _badly_answered(self, plan: Plan, answered: Answered, call: ModelCall, fault: Failure) -> None:
+        """Append the failed attempt of a reply that came and is none: it is paid for all the same."""
+        call.close()
+        call.failed(fault)
+        fault = self._request.untold(fault)
+        attempt = replace(self._attempt(answered, "failed", (), 0.0), failure=fault)
+        failure, error = broken_off(plan, call, fault, FailedCall(attempt.account))
+        self._append(replace(attempt, failure=failure), answered.reply if failure.usable else None)
+        self._errors.append(error)
 
     def _accepted(self, decision: Decision) -> Routed:
         """Return the chosen reply, finished, and let graph streams show what they held of it."""
@@ -276,70 +376,22 @@ class Cascade:
 
     def decision(self, answer: StepAnswer, plan: Plan, outcome: Any, chosen: int | None = None) -> Decision:
         """Return the record of what was decided and tried so far."""
-        return Decision(self.call_id, answer, plan, tuple(self.attempts), outcome, chosen, answer.spend)
+        spend = (*answer.spend, *plan.spend)
+        return Decision(self.call_id, answer, plan, tuple(self.attempts), outcome, chosen, spend)
 
     def report(self, error: BaseException, answer: StepAnswer, plan: Plan) -> None:
         """Tell of a decision that gave no reply, and let langroute's own errors carry it."""
-        decision = self.decision(answer, plan, self._ending(error))
+        decision = self.decision(answer, plan, ending_of(error, self.attempts))
         if isinstance(error, LangrouteError):
             error.decision = decision
         notify(decision)
 
-    def _ending(self, error: BaseException) -> str:
-        """Return the outcome of a decision that gave no reply."""
-        if isinstance(error, ApprovalRequired):
-            return "ask"
-        if isinstance(error, AllAttemptsFailed):
-            return (
-                "exhausted" if any(attempt.outcome == "rejected" for attempt in self.attempts) else "failed"
-            )
-        if isinstance(error, NoEndpointAvailable):
-            return "failed"
-        return "stopped" if self.attempts and self.attempts[-1].outcome == "failed" else "cancelled"
-
     def _obituary(self, plan: Plan) -> Exception:
         """Return the error of a step that has no reply to give."""
+        if penniless(self.attempts):
+            return self._errors[-1]
         error: LangrouteError = obituary(plan, self.attempts, self._errors)
         if (gate := self._calls[-1].shown) is not None:
             partial = PartialStream(f"{error.args[0]}, and the last one was shown already", gate.text)
             partial.__cause__, error = error, partial
         return error
-
-
-def obituary(plan: Plan, attempts: Sequence[Attempt], errors: Sequence[Exception]) -> AllAttemptsFailed:
-    """Return the error of a step whose attempts all failed or were rejected."""
-    rejected = any(attempt.outcome == "rejected" for attempt in attempts)
-    how = "no reply was accepted" if rejected else "every call failed"
-    many = f"{len(attempts)} attempt{'s' if len(attempts) != 1 else ''}"
-    return AllAttemptsFailed(f"step {plan.step}: {how} in {many}", errors)
-
-
-def _came_whole(message: AIMessage, endpoint: Endpoint) -> None:
-    """Raise where a reply was cut without an error: a stream that ends cleanly looks whole to LangChain.
-
-    A reply of an OpenAI wire always says why it ended, unless its server is known not to.
-    """
-    told = message.response_metadata.get("model_provider") == "openai"
-    if (message.content and not told) or finish_words(message) or any(message.additional_kwargs.values()):
-        return
-    if not (message.content or message.tool_calls or message.invalid_tool_calls):
-        raise ConnectionResetError("the reply ended before its first content and without a finish reason")
-    if told and not endpoint.spec.omits_finish_reason:
-        raise ConnectionResetError(
-            "the reply ended without a finish reason; if this server never gives one, say so with"
-            " `omits_finish_reason: true`"
-        )
-
-
-def _too_late(verdict: Verdict) -> Verdict:
-    """Return a rejection that came after the commit point as what it is: noted, and without effect."""
-    if verdict.accepted:
-        return verdict
-    return replace(verdict, accepted=True, reason=f"found when the reply was already shown: {verdict.reason}")
-
-
-def _question(plan: Plan, ask: Ask) -> str:
-    if ask.call is None:
-        return f"step {plan.step}: {ask.reason}; a person must decide, and this door cannot ask one"
-    cost = "an unknown amount" if ask.expected_usd is None else f"{ask.expected_usd:.4f} USD"
-    return f"step {plan.step}: {ask.reason} is expected to cost {cost}, above approve_above_usd"

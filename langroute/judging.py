@@ -3,29 +3,32 @@
 import contextvars
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
 from langroute.asking import ask
+from langroute.budget import Purse
 from langroute.cascade import Attempt, Call, Plan, Verdict
 from langroute.cost import Spend
 from langroute.effects import Flow, within
 from langroute.errors import LangrouteError, NoEndpointAvailable
 from langroute.failures import classify
+from langroute.gates import Commit
+from langroute.redaction import printable, redact, unquoted
 from langroute.replies import Reply
 from langroute.request import Request, tool_name
 from langroute.runs import unheard
-from langroute.streams import Commit
+from langroute.seams import anchor
 from langroute.verifiers.base import Case, Opinion, Verifier
 from langroute.verifiers.schema import Schema
 
 if TYPE_CHECKING:
     from langroute.router import Router
 
-__all__ = ["Judge", "repair_messages"]
+__all__ = ["Judge", "continuation_messages", "repair_messages", "too_late"]
 
 
 class Judge:
@@ -34,29 +37,34 @@ class Judge:
     def __init__(self, router: "Router", request: Request, plan: Plan) -> None:
         self._router = router
         self._request = request
-        self._plan = plan
+        self.plan = plan
         self._verifiers = router.checks(plan.step)
-        self._risky = _risky_tools(router, request) if request.tools else {}
+        self._risky = _risky_tools(router, request) if request.tools or request.more_tools else {}
 
     @property
     def idle(self) -> bool:
         """Whether there is nothing to check: plain routing."""
         return not self._verifiers and self._request.schema is None and not self._risky
 
-    def verdicts(self, move: Call, reply: Reply, config: RunnableConfig) -> Flow[tuple[Verdict, ...]]:
+    def verdicts(
+        self, move: Call, reply: Reply, config: RunnableConfig, left_s: float | None = None
+    ) -> Flow[tuple[Verdict, ...]]:
         """Return the verdicts on one reply: all free checks, then those that ask a model, until one rejects.
 
         A verifier that cannot check rejects: when in doubt, the capable tier. `config` is the
-        attempt's; whatever a verifier calls is heard by its tracers and by no graph's stream.
+        attempt's; whatever a verifier calls is heard by its tracers and by no graph's stream, and has
+        `left_s` seconds at most, where a deadline sets them.
         """
         found = list(self._always(move, reply))
         if not self._verifiers:
             return tuple(found)
         quiet = unheard(config)
-        boundary = self._router.policy.step(self._plan.step).boundary
-        asker = _Asker(self._router, boundary, move.endpoint, quiet)
+        boundary = self._router.policy.step(self.plan.step).boundary
+        asker = _Asker(self._router, boundary, move.endpoint, quiet, left_s, self._request.purse)
         context = contextvars.copy_context()
-        context.run(var_child_runnable_config.set, quiet)
+        # The running node's config stays around it: without it `interrupt()` in a verifier asks nobody.
+        ambient = var_child_runnable_config.get() or {}
+        context.run(var_child_runnable_config.set, cast("RunnableConfig", {**ambient, **quiet}))
         for verifier in self._verifiers:
             if verifier.asks and not all(verdict.accepted for verdict in found):
                 break
@@ -92,9 +100,7 @@ class Judge:
         verifiers = self._verifiers
         if self._request.schema is not None or self._risky or self._request.held:
             return "end"
-        if not verifiers or (
-            not attempts and not self._plan.may_repeat and self._plan.on_exhausted == "best"
-        ):
+        if not verifiers or (not attempts and not self.plan.may_repeat and self.plan.on_exhausted == "best"):
             return "start"
         return "prefix" if all(verifier.reads == "prefix" for verifier in verifiers) else "end"
 
@@ -115,6 +121,9 @@ class _Asker:
     boundary: tuple[str, ...] | None
     endpoint: str
     config: RunnableConfig
+    left_s: float | None
+    """Seconds that each question has at most; None leaves it to the endpoint's own limit."""
+    purse: Purse | None
 
     def __call__(
         self, prompt: Any, *, purpose: Any, tier: str | None = None, schema: Any = None
@@ -132,8 +141,12 @@ class _Asker:
                     f"{purpose}: tier {tier} has no endpoint beside {self.endpoint}"
                     f" within boundary {', '.join(self.boundary or ('any',))}"
                 )
-            chosen = others[0]
-        return (yield from ask(chosen, prompt, purpose=purpose, schema=schema, config=self.config))
+            well = (e for e in others if self.router.breakers.obstacle(e.name) is None)
+            chosen = next(well, others[0])
+        limits_s = [limit for limit in (self.left_s, chosen.timeout_s) if limit is not None]
+        limit_s = min(limits_s, default=None)
+        how: dict[str, Any] = {"schema": schema, "timeout_s": limit_s, "config": self.config}
+        return (yield from ask(chosen, prompt, purpose=purpose, purse=self.purse, **how))
 
 
 def _nobody_to_ask(*_: Any, **__: Any) -> Flow[Opinion]:
@@ -149,7 +162,7 @@ def _checked(verifier: Verifier, case: Case) -> Flow[Verdict]:
         return Verdict(
             verifier.name,
             accepted=False,
-            reason=f"could not be checked: {_in_one_line(error)}",
+            reason=f"could not be checked: {unquoted(_in_one_line(error), case.request.texts)}",
             unsure=True,
             spend=_spent(error),
         )
@@ -176,7 +189,7 @@ def _structured(request: Request, reply: Reply, *, usable: bool) -> Verdict:
 
 def _in_one_line(error: BaseException) -> str:
     text = str(error).partition("For troubleshooting")[0].partition("For further information")[0]
-    return " ".join(text.split())[:300] or type(error).__name__
+    return printable(redact(" ".join(text.split())[:300])) or type(error).__name__
 
 
 def _spent(error: BaseException) -> tuple[Spend, ...]:
@@ -186,11 +199,11 @@ def _spent(error: BaseException) -> tuple[Spend, ...]:
 
 
 def _risky_tools(router: "Router", request: Request) -> dict[str, str]:
-    """Return the bound tools that the policy's stakes name, each with the tier it demands."""
+    """Return the callable tools that the policy's stakes name, each with the tier it demands."""
     stakes = router.policy.stakes
     if not stakes.tools:
         return {}
-    bound = {tool_name(tool) for tool in request.tools}
+    bound = stakes.tools if request.more_tools else {tool_name(tool) for tool in request.tools}
     return {tool: stakes.levels[level].tier for tool, level in stakes.tools.items() if tool in bound}
 
 
@@ -203,3 +216,22 @@ def repair_messages(request: Request, reply: Reply, attempt: Attempt) -> tuple[B
         for call in reply.message.tool_calls
     ]
     return (*request.messages, reply.message, *answers, HumanMessage(told))
+
+
+def continuation_messages(request: Request, shown: str) -> tuple[BaseMessage, ...]:
+    """Return the conversation with the text shown so far, so that the model can go on where it breaks off.
+
+    A person speaks last: many models refuse a conversation that ends with their own words.
+    """
+    told = (
+        "Your reply broke off there. Go on with it to its end. Begin by repeating its last words exactly"
+        f" as they stand:\n{anchor(shown)}\nand go on from there. Write nothing before them."
+    )
+    return (*request.messages, AIMessage(shown.rstrip()), HumanMessage(told))
+
+
+def too_late(verdict: Verdict) -> Verdict:
+    """Return a rejection that came after the commit point as what it is: noted, and without effect."""
+    if verdict.accepted:
+        return verdict
+    return replace(verdict, accepted=True, reason=f"found when the reply was already shown: {verdict.reason}")

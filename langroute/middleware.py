@@ -20,11 +20,13 @@ from langchain_core.runnables.config import set_config_context, var_child_runnab
 from langgraph.types import Command
 
 from langroute import drive
+from langroute.admission import called
 from langroute.decision import StepAnswer
 from langroute.effects import Flow
 from langroute.endpoints import Endpoint
 from langroute.following import Routed
-from langroute.loop import FINAL_STEP, Pieces, seen_in_loop
+from langroute.loop import FINAL_STEP, seen_in_loop
+from langroute.pieces import Pieces
 from langroute.policy import Policy
 from langroute.request import EMPTY, Request
 from langroute.router import Router
@@ -79,6 +81,10 @@ class StepRoutingMiddleware(AgentMiddleware[StepRoutingState, Any, Any]):
         policy: A `Policy`, a path to a YAML, TOML or JSON file, or a mapping.
         embeddings: LangChain `Embeddings`, for intents and example-based classification.
         embeddings_boundary: Where those run, as the policy's boundaries are named.
+        classifier: As in `RoutedChatModel`, and so are the other two.
+        difficulty_classifier: As there.
+        classifiers_boundary: As there.
+        ledger: As there.
 
     Raises:
         PolicyError: The policy cannot work; every problem is listed.
@@ -99,9 +105,19 @@ class StepRoutingMiddleware(AgentMiddleware[StepRoutingState, Any, Any]):
         *,
         embeddings: Embeddings | None = None,
         embeddings_boundary: str = "hosted",
+        classifier: Any = None,
+        difficulty_classifier: Any = None,
+        classifiers_boundary: str = "hosted",
+        ledger: Any = None,
     ) -> None:
         self.router = Router(
-            Policy.load(policy), embeddings=embeddings, embeddings_boundary=embeddings_boundary
+            Policy.load(policy),
+            embeddings=embeddings,
+            embeddings_boundary=embeddings_boundary,
+            classifier=classifier,
+            difficulty_classifier=difficulty_classifier,
+            classifiers_boundary=classifiers_boundary,
+            ledger=ledger,
         )
         self.router.connect()
 
@@ -127,7 +143,8 @@ class StepRoutingMiddleware(AgentMiddleware[StepRoutingState, Any, Any]):
     def _turn(self, calls: "_Calls") -> Flow[ExtendedModelResponse[Any]]:
         """Route the call, and ask `synthesis` where a tier below it gave the final answer."""
         config = _config_of_node()
-        asked = calls.asked(metadata_of(config))
+        metadata = metadata_of(config)
+        asked = replace(calls.asked(metadata), purse=self.router.purse(config, metadata))
         answer = yield from self._step(asked)
         first = replace(asked, answer=answer)
         if not self._may_be_superseded(first):
@@ -179,18 +196,25 @@ class _Calls:
     request: ModelRequest[Any]
     handler: Callable[[ModelRequest[Any]], Any]
     given: list[tuple[ModelResponse[Any], AIMessage] | None] = field(default_factory=list)
-    """Response and the reply in it, by attempt; None where there is none that could be returned."""
+    """Response and the reply in it, by call; None where there is none that could be returned."""
     include_raw = False
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What the agent's other middleware set for the model's call."""
+        return self.request.model_settings
 
     def asked(self, metadata: Mapping[str, Any]) -> Request:
         """Return the agent's request as the router knows requests."""
         system = self.request.system_message
+        may_call = self.request.tool_choice != "none"
         return Request(
             (*((system,) if system else ()), *self.request.messages),
             metadata=metadata,
-            tools=() if self.request.tool_choice == "none" else tuple(self.request.tools),
+            tools=tuple(self.request.tools) if may_call else (),
             schema=_schema(self.request.response_format),
             binding=self,
+            more_tools=may_call,
         )
 
     def bind(self, endpoint: Endpoint, model: BaseChatModel, key: Any) -> Target:  # noqa: ARG002 - nothing is kept
@@ -224,7 +248,8 @@ class _Calls:
 
     def response(self, routed: Routed, before: Routed | None = None) -> ExtendedModelResponse[Any]:
         """Return the chosen response with the finished reply in it, and the update that records decisions."""
-        chosen = self.given[cast("int", routed.decision.chosen)]
+        before_it = routed.decision.attempts[: routed.decision.chosen]
+        chosen = self.given[sum(map(called, before_it))]
         response, given = cast("tuple[ModelResponse[Any], AIMessage]", chosen)
         reply = routed.reply.message
         result = [reply if message is given else message for message in response.result]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -29,9 +28,6 @@ from langroute.refusals import from_validation, sound_part
 from langroute.shapes import (
     Count,
     Day,
-    Flag,
-    Model,
-    ModelString,
     Name,
     Names,
     Positive,
@@ -44,18 +40,18 @@ from langroute.shapes import (
     Usd,
     Version,
     Wanted,
-    as_model,
-    as_tier,
     free_name,
     levels_schema,
     listed,
 )
 from langroute.verifiers import VerifierSpec
+from langroute.written import ModelSpec, PriceSpec, Tier, TierPolicy, Written
 
 __all__ = [
     "BudgetPolicy",
     "ClassifyPolicy",
     "DifficultyPolicy",
+    "KeyBudgetPolicy",
     "ModelSpec",
     "Policy",
     "PriceSpec",
@@ -70,85 +66,21 @@ __all__ = [
 ]
 
 
-class _Written(BaseModel):
-    """Base of everything in a policy: unknown keys are refused, values never change."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True
-    )
-
-
-class PriceSpec(_Written):
-    """A price that overrides the price list, in USD per million tokens."""
-
-    input: Usd
-    """Price of input tokens."""
-    output: Usd
-    """Price of output tokens, reasoning included."""
-    cache_read: Usd | None = None
-    """Without it, a cached token costs what an input token costs."""
-    cache_write: Usd | None = None
-    """Without it, a token written to the cache costs what an input token costs."""
-
-
-class ModelSpec(_Written):
-    """One endpoint: a model at a provider, with what the policy says about it."""
-
-    model: Model
-    """`provider:model` as LangChain writes it; from Python, a chat model may stand in its place."""
-    name: Name | None = None
-    """What the log calls it; in a policy the model string where none is given, `#2` and so on for equals."""
-    settings: dict[str, Any] = Field(default_factory=dict, examples=[{"temperature": 0}])
-    """Arguments of the chat model: `base_url`, `temperature`, `reasoning_effort`; never a key."""
-    price: PriceSpec | None = None
-    """Overrides the price list."""
-    timeout_s: Seconds | None = None
-    """Seconds after which a call has failed."""
-    expected_s: Seconds | None = None
-    """Seconds a whole reply usually takes; weighed against a step's `latency_budget_s`."""
-    context_tokens: Positive | None = None
-    """Context window; overrides the model's own profile."""
-    capabilities: dict[Literal["tools", "structured_output", "images", "audio", "files"], Flag] = Field(
-        default_factory=dict
-    )
-    """What the model can do; overrides the model's own profile."""
-    omits_finish_reason: bool = False
-    """True for a server that ends whole replies without a finish reason; else such a reply counts as cut."""
-    boundary: Name = "hosted"
-    """Where it runs: `local`, `hosted` or a label of your own; a step may forbid some."""
-
-
-_OneModel = Annotated[ModelSpec, BeforeValidator(as_model, json_schema_input_type=ModelString | ModelSpec)]
-_Models = Annotated[tuple[_OneModel, ...], Field(min_length=1, max_length=50)]
-
-
-class TierPolicy(_Written):
-    """A rung of capability: an ordered chain of endpoints, the first preferred, the rest its fallbacks."""
-
-    models: Annotated[_Models, BeforeValidator(listed, json_schema_input_type=_OneModel | _Models)]
-    """Endpoints, the first preferred; the next is called when a call fails."""
-
-
-_Tier = Annotated[
-    TierPolicy, BeforeValidator(as_tier, json_schema_input_type=ModelString | _Models | TierPolicy)
-]
-
-
-class DifficultyPolicy(_Written):
+class DifficultyPolicy(Written):
     """Start above the first rung when the difficulty score of the request reaches `threshold`."""
 
     threshold: Share
     """Score in [0, 1] from which a request counts as difficult."""
 
 
-class RoutePolicy(_Written):
+class RoutePolicy(Written):
     """Routing before there is a reply."""
 
     difficulty: DifficultyPolicy | None = None
     """Without it, every request starts at the first rung."""
 
 
-class StepPolicy(_Written):
+class StepPolicy(Written):
     """How one step is bound to its tiers."""
 
     cascade: SomeNames = Field(examples=["large", ["small", "large"]])
@@ -160,12 +92,18 @@ class StepPolicy(_Written):
     """Checks of the reply, in order; the first that rejects ends the checking."""
     repair: Annotated[Count, Field(le=3)] = 0
     """How often a rejected endpoint is told what was found and called once more, per rung."""
+    continue_streams: bool = False
+    """Whether a reply that breaks off after part of it was shown is gone on with by the next endpoint."""
     on_exhausted: Literal["best", "raise", "ask"] = "best"
     """What happens when every rung was tried: the best reply there is, an error, or a person's word."""
+    blame: Name | None = None
+    """Earlier step that answers again a tier higher, in a graph, when a check blames this one's input."""
     nodes: Names = Field(default=(), examples=["rewrite*"])
     """Patterns (`*`, `?`) of LangGraph node names or node paths (`agent/model`) that are this step."""
     route: RoutePolicy = RoutePolicy()
     """When the step starts above its first rung."""
+    deadline_s: Seconds | None = None
+    """Seconds that the step's calls and checks have in all; then the best reply there is, or an error."""
     latency_budget_s: Seconds | None = None
     """Seconds the step may take: slower endpoints are passed over, late escalations do not start."""
     boundary: SomeNames | None = None
@@ -184,7 +122,7 @@ class StepPolicy(_Written):
     """When a person last looked at this binding."""
 
 
-class When(_Written):
+class When(Written):
     """Conditions of a rule: all that are given must hold, any item of a list suffices."""
 
     step: SomeNames | None = None
@@ -211,7 +149,7 @@ class When(_Written):
     """Names in `intents`: the nearest of the examples decides, through the embeddings given from Python."""
 
 
-class RulePolicy(_Written):
+class RulePolicy(Written):
     """One routing rule; the first whose conditions hold says at which tier the step starts."""
 
     name: Name | None = None
@@ -222,14 +160,14 @@ class RulePolicy(_Written):
     """Tier at which the step starts."""
 
 
-class StakesLevel(_Written):
+class StakesLevel(Written):
     """What a level of stakes demands."""
 
     tier: Name
     """Lowest tier that may answer."""
 
 
-class StakesPolicy(_Written):
+class StakesPolicy(Written):
     """Levels of stakes, and the tools that carry one; in a file every key but `tools` is a level."""
 
     model_config = ConfigDict(json_schema_extra=levels_schema)
@@ -252,7 +190,7 @@ class StakesPolicy(_Written):
         return {**self.levels, "tools": self.tools}
 
 
-class ClassifyPolicy(_Written):
+class ClassifyPolicy(Written):
     """How a step is told that nobody said, declared or showed; tried in this order."""
 
     keywords: dict[Name, SomeNames] = Field(default_factory=dict)
@@ -267,9 +205,31 @@ class ClassifyPolicy(_Written):
     """Seconds the classifier has; after them the step goes to its safe tier."""
 
 
-class BudgetPolicy(_Written):
-    """Limits on money."""
+_Limit = Annotated[Usd, Field(le=1_000_000)]
 
+
+class KeyBudgetPolicy(Written):
+    """What the calls of one value of a metadata key may cost: one tenant, one user."""
+
+    per_day_usd: _Limit
+    """USD that each value may spend in a UTC day; calls without the key share one account."""
+
+
+class BudgetPolicy(Written):
+    """Limits on money: a call starts only where its worst case fits into all of them."""
+
+    per_call_usd: _Limit | None = None
+    """USD that one call may cost at worst."""
+    per_run_usd: _Limit | None = None
+    """USD of one run: an invocation of a graph with all its nodes, else one call of the chat model."""
+    per_thread_usd: _Limit | None = None
+    """USD of one thread (`thread_id`) in all its runs; a call without one belongs to none."""
+    per_day_usd: _Limit | None = None
+    """USD of all calls in a UTC day."""
+    keys: dict[Name, KeyBudgetPolicy] = Field(
+        default_factory=dict, examples=[{"tenant": {"per_day_usd": 5.0}}]
+    )
+    """Key of the config's metadata, as `tenant` or `user`, to the limits of each of its values."""
     approve_above_usd: Usd | None = None
     """An escalation expected to cost more needs a person's approval."""
 
@@ -279,7 +239,7 @@ def _top_tier_alone(written: dict[str, Any]) -> StepPolicy:
     return StepPolicy(cascade=(list(written["tiers"])[-1],))
 
 
-class Policy(_Written):
+class Policy(Written):
     """Everything that decides where a call goes. Read it from a file with `Policy.load`.
 
     Raises:
@@ -293,7 +253,7 @@ class Policy(_Written):
 
     version: Version = 1
     """Version of this format."""
-    tiers: dict[Name, _Tier] = Field(
+    tiers: dict[Name, Tier] = Field(
         min_length=1, max_length=50, examples=[{"small": "openai:gpt-5-nano", "large": ["openai:gpt-5"]}]
     )
     """Cheapest first: the order in the file is the order of the tiers."""
@@ -317,6 +277,7 @@ class Policy(_Written):
     def __init__(self, /, **written: Any) -> None:
         problems = out_of_bounds(written) or self._validated(written) or check(self)
         if problems:
+            del written  # a traceback may be shown with its locals, and what is wrong may be a secret
             raise PolicyError(problems)
 
     def _validated(self, written: dict[str, Any]) -> list[PolicyProblem]:
@@ -349,12 +310,14 @@ class Policy(_Written):
         if not isinstance(source, str | Path | Mapping):
             remedy = "Pass a path, a mapping or a Policy."
             raise PolicyError([problem((), source, "not something a policy can be read from", remedy)])
-        written = source if isinstance(source, Mapping) else read(Path(source))
+        origin = "policy" if isinstance(source, Mapping) else str(source)
+        source = source if isinstance(source, Mapping) else read(Path(source))
         try:
-            return cls(**{str(key): value for key, value in written.items()})
+            return cls(**{str(key): value for key, value in source.items()})
         except PolicyError as error:
-            origin = "policy" if isinstance(source, Mapping) else str(source)
-            raise PolicyError(error.problems, origin) from None
+            problems = error.problems
+        del source  # as above
+        raise PolicyError(problems, origin)
 
     @field_validator("tiers")
     @classmethod
@@ -379,7 +342,10 @@ class Policy(_Written):
 
     @cached_property
     def digest(self) -> str:
-        """Twelve hex digits that change with anything in the policy; chat models count by class and name."""
+        """Twelve hex digits that change with anything in the policy but the values of headers.
+
+        Chat models count by class and name.
+        """
         order = [list(self.tiers), list(self.steps)]  # order is meaning here, and sorted away below
         canonical = json.dumps([order, self.model_dump(mode="json")], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
+from pydantic import SecretStr
+
 from langroute.errors import PolicyProblem
-from langroute.redaction import names_secret, redact
+from langroute.redaction import names_headers, names_secret, redact
 
 __all__ = [
     "MAX_PROBLEMS",
@@ -76,7 +78,7 @@ def key_path(loc: Loc) -> str:
 
 def shown(value: Any, loc: Loc = ()) -> str:
     """Return `value` short enough for a message; `***` for a secret, the class alone of an object."""
-    if any(isinstance(key, str) and names_secret(key) for key in loc):
+    if isinstance(value, SecretStr) or any(map(_hides, loc)):
         return "***"
     if value is NOTHING:
         return ""
@@ -111,7 +113,12 @@ def _inside(value: Any, depth: int) -> str:
 
 
 def _held(key: Any, value: Any, depth: int) -> str:
-    return "***" if isinstance(key, str) and names_secret(key) else _inside(value, depth)
+    return "***" if _hides(key) else _inside(value, depth)
+
+
+def _hides(key: Any) -> bool:
+    """Whether the value under `key` is a secret, or headers, which may be one."""
+    return isinstance(key, str) and (names_secret(key) or names_headers(key))
 
 
 def _key(key: Any) -> str:

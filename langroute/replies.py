@@ -1,13 +1,14 @@
 """What a call gave, in one form, and the message that goes back to the caller with its record in it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 from uuid import uuid4
 
 from langchain_core.messages import AIMessage
 
 from langroute.decision import Decision
+from langroute.errors import NoReply
 
 __all__ = ["Reply", "finished", "read_reply"]
 
@@ -16,24 +17,30 @@ __all__ = ["Reply", "finished", "read_reply"]
 class Reply:
     """What one attempt's call gave: the message, and with a schema the parsed object or why there is none."""
 
-    message: AIMessage
-    parsed: Any = None
-    parsing_error: BaseException | None = None
+    message: AIMessage = field(repr=False)
+    parsed: Any = field(default=None, repr=False)
+    parsing_error: BaseException | None = field(default=None, repr=False)
 
 
 def read_reply(result: Any, parse: Callable[[AIMessage], Any] | None = None) -> Reply:
     """Read a model's message or a structured chain's `{raw, parsed, parsing_error}`.
 
     With `parse`, the object is read off the message; a ValueError of it is the parsing error.
+
+    Raises:
+        NoReply: It is neither.
     """
+    message = result.get("raw") if isinstance(result, dict) else result
+    if not isinstance(message, AIMessage):
+        raise NoReply(f"the model gave no message of an assistant but {type(message).__name__}")
     if not isinstance(result, dict):
-        return Reply(cast("AIMessage", result))
+        return Reply(message)
     if parse is None:
-        return Reply(result["raw"], result.get("parsed"), result.get("parsing_error"))
+        return Reply(message, result.get("parsed"), result.get("parsing_error"))
     try:
-        return Reply(result["raw"], parse(result["raw"]))
+        return Reply(message, parse(message))
     except ValueError as error:
-        return Reply(result["raw"], None, error)
+        return Reply(message, None, error)
 
 
 def finished(reply: Reply, decision: Decision) -> Reply:
@@ -45,7 +52,8 @@ def finished(reply: Reply, decision: Decision) -> Reply:
     message = reply.message
     metadata = {**message.response_metadata, "langroute": decision.as_dict()}
     fresh: dict[str, Any] = {"response_metadata": metadata}
-    if decision.attempts[cast("int", decision.chosen)].cost_basis == "cached":
+    chosen = decision.attempts[cast("int", decision.chosen)]
+    if chosen.cost_basis == "cached" and chosen.why != "continuation":  # its beginning was shown under its id
         fresh["id"] = f"lc_run--{uuid4()}"
     if len(fresh) > 1 or "langroute" in message.response_metadata:  # an object that was given out before
         return replace(reply, message=message.model_copy(update=fresh))

@@ -8,13 +8,16 @@ at the head and the tail: a decision on a million characters takes little longer
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
+from langroute.attempts import Failure
+from langroute.budget import Purse
 from langroute.decision import StepAnswer
+from langroute.redaction import printable, unquoted
 
 __all__ = ["EMPTY", "Document", "Request", "as_documents", "message_text", "tool_name"]
 
@@ -34,6 +37,9 @@ _TOOL_CHARS = 100
 
 _FIELD_CHARS = 40
 """Quotes, type and braces of one argument of a tool."""
+
+_NAME_CHARS = 100
+"""Longest name of a tool in a reason: providers allow 64, a model may write any."""
 
 # Neither part may run over a "<", so that a thousand openings without an end cost a thousand short looks.
 _TAG = re.compile(r"<(/?)(document|doc|source|passage)(?=[\s/>])([^<>]{0,500})>", re.IGNORECASE)
@@ -69,34 +75,38 @@ class Document:
     """One source text that a reply may cite."""
 
     id: str
-    text: str
+    text: str = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
     """One call as it came in. A value: nothing of the call is stored anywhere else."""
 
-    messages: tuple[BaseMessage, ...]
+    messages: tuple[BaseMessage, ...] = field(repr=False)
     step: str | None = None
     """The step that the caller said, by `for_step()` or `langroute_step`."""
-    metadata: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+    metadata: Mapping[str, Any] = field(default_factory=lambda: EMPTY, repr=False)
     """The config's metadata, merged from every place where it can be; holds `langgraph_node` in a graph."""
-    tools: tuple[Any, ...] = ()
+    tools: tuple[Any, ...] = field(default=(), repr=False)
     """Tools as they were bound, unconverted: `BaseTool`, function, pydantic class or OpenAI dict."""
     schema: Any = None
     """The schema of `with_structured_output`: pydantic class, TypedDict or JSON Schema; None without."""
-    given_documents: tuple[Document, ...] | None = None
+    given_documents: tuple[Document, ...] | None = field(default=None, repr=False)
     """Documents that the caller passed (see `as_documents`); None where the prompt is searched for them."""
-    kwargs: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+    kwargs: Mapping[str, Any] = field(default_factory=lambda: EMPTY, repr=False)
     """What else goes to the model's call, unread."""
-    binding: Any = None
+    binding: Any = field(default=None, repr=False)
     """How the tools or the schema are bound to an endpoint's model: see `langroute.targets`."""
-    overrides: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+    overrides: Mapping[str, Any] = field(default_factory=lambda: EMPTY, repr=False)
     """Settings of the routed chat model that hold for every endpoint's model, e.g. `output_version`."""
     answer: StepAnswer | None = None
     """Which step it is, where the door has found out already; it is not looked for again then."""
     held: bool = False
     """Whether the door may still ask another step after an accepted reply, so that none is shown early."""
+    more_tools: bool = False
+    """Whether tools may be bound that the door does not see, as an agent's other middleware can add them."""
+    purse: Purse | None = None
+    """What its calls, judges and classifiers spend from; None where the policy has no budget."""
 
     @_cached
     def texts(self) -> tuple[str, ...]:
@@ -210,8 +220,13 @@ class Request:
         calls = reply.tool_calls if isinstance(reply, AIMessage) else []
         named = {call["id"]: call["name"] for call in calls}
         return tuple(
-            message.name or named.get(message.tool_call_id, "") for message in self.last_tool_messages
+            printable(message.name or named.get(message.tool_call_id, ""))[:_NAME_CHARS]
+            for message in self.last_tool_messages
         )
+
+    def untold(self, failure: Failure) -> Failure:
+        """Return the failure without what its message quotes of the prompt, as providers do."""
+        return replace(failure, message=unquoted(failure.message, self.texts))
 
     @_cached
     def digest(self) -> str:

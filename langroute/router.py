@@ -1,36 +1,54 @@
-"""The validated whole: a policy, its endpoints and its planner bound together. Every door holds one."""
+"""The validated whole: a policy, its endpoints, their health and its planner. Every door holds one."""
 
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
+from langchain_core.runnables import RunnableConfig
 
+from langroute.accounts import Store
+from langroute.budget import Purse
 from langroute.cascade import Plan
 from langroute.decision import StepAnswer
 from langroute.effects import Flow, run
-from langroute.endpoints import Endpoints
+from langroute.endpoints import Endpoint, Endpoints
+from langroute.health import Health, Obstacle
 from langroute.policy import Policy, StepPolicy
 from langroute.request import Request
 from langroute.routing.intent import Embedder
 from langroute.routing.plan import Planner
+from langroute.routing.questions import DecisionModel
+from langroute.spending import budget_of, purse_of
 from langroute.steps import StepFinder
+from langroute.timing import ABANDONED
 from langroute.verifiers.base import Verifier
 
 __all__ = ["Router"]
 
 
 class Router:
-    """Binds a policy to the endpoints it names; holds nothing of any call.
+    """Binds a policy to the endpoints it names; of calls it holds how healthy they found each endpoint.
 
     Args:
         policy: A checked policy.
         embeddings: For intents and example-based step classification; needed when the policy has either.
         embeddings_boundary: Where the embeddings run, as a policy's boundaries are named.
+        classifier: A decision model of LangChain's (core 1.8 and newer) that names the step of a call.
+        difficulty_classifier: One that scores the difficulty for steps with a threshold, in place of our own.
+        classifiers_boundary: Where the two run.
+        ledger: Where budgets are kept for all processes: a URL as `langroute.ledger.open_store` takes it, or
+            what that returned. Without it they hold for this router. Today it holds budgets only.
         clock: Monotonic seconds; injected by tests.
+        rng: Random numbers in [0, 1), for the jitter of the breakers; injected by tests.
 
     Raises:
-        PolicyError: The policy compares examples and no embeddings were given.
+        PolicyError: The policy compares examples and no embeddings were given; or it has a budget that an
+            endpoint without a price would go round, or that is below the cost of any call of a step.
+        LedgerError: The ledger cannot be opened.
+        TypeError: What was given as a classifier is no decision model.
+        ImportError: One was given, and the installed langchain-core is older than 1.8.
     """
 
     def __init__(
@@ -39,17 +57,34 @@ class Router:
         *,
         embeddings: Embeddings | None = None,
         embeddings_boundary: str = "hosted",
+        classifier: Any = None,
+        difficulty_classifier: Any = None,
+        classifiers_boundary: str = "hosted",
+        ledger: Any = None,
         clock: Callable[[], float] = time.perf_counter,
+        rng: Callable[[], float] = random.random,
     ) -> None:
         self.policy = policy
         self.endpoints = Endpoints(policy)
         self.clock = clock
+        self.breakers = Health(self.endpoints.by_name, clock=clock, rng=rng)
+        self.budget = budget_of(policy, self.endpoints, None if ledger is None else _accounts(ledger))
+        """What may be spent; None where the policy states no limit."""
         embedder = Embedder(embeddings, embeddings_boundary) if embeddings is not None else None
-        self.finder = StepFinder(policy, self.endpoints, embedder)
-        self.planner = Planner(policy, self.endpoints, embedder)
+        where = (classifiers_boundary, policy.classify.timeout_s)
+        steps = DecisionModel.of(classifier, "classifier", *where)
+        difficulty = DecisionModel.of(difficulty_classifier, "difficulty_classifier", *where)
+        self.finder = StepFinder(policy, self.endpoints, embedder, steps)
+        self.planner = Planner(
+            policy, self.endpoints, embedder, difficulty_model=difficulty, unavailable=self._obstacle
+        )
         self._checks = {name: _in_order(step) for name, step in policy.steps.items()}
         self._default_checks = _in_order(policy.default)
         self._ranks = {tier: rank for rank, tier in enumerate(policy.tiers)}
+
+    def purse(self, config: RunnableConfig, metadata: Mapping[str, Any]) -> Purse | None:
+        """Return what a call with this config spends from; None where the policy states no limit."""
+        return None if self.budget is None else purse_of(self.budget, config, metadata)
 
     def rank(self, tier: str) -> int:
         """Return the position of a tier, 0 the cheapest."""
@@ -74,6 +109,27 @@ class Router:
         _, plan = run(self.decide(request))
         return plan
 
+    def health(self) -> dict[str, dict[str, Any]]:
+        """Return what is known of each endpoint's health: see `langroute.health.Health.state`.
+
+        With it stand the endpoint's `identity`, its name and a digest of its credential (never the key), and
+        `late_calls`: how many of its calls still run in this process that nobody waits for any more.
+
+        Raises:
+            EndpointError: As `connect`.
+        """
+        return {
+            name: {
+                "identity": endpoint.identity,
+                **self.breakers.state(name),
+                "late_calls": ABANDONED.running[name],
+            }
+            for name, endpoint in self.endpoints.by_name.items()
+        }
+
+    def _obstacle(self, endpoint: Endpoint) -> Obstacle | None:
+        return self.breakers.obstacle(endpoint.name)
+
     def connect(self) -> None:
         """Build every endpoint's client now, so that a missing key or package is known before the first call.
 
@@ -86,6 +142,14 @@ class Router:
         """Return the endpoint that stands for a step where one model must: its first rung's first."""
         policy = self.policy.step(step) if step is not None else self.policy.default
         return self.endpoints.tier(policy.cascade[0])[0]
+
+
+def _accounts(ledger: Any) -> Store:
+    # Imported here: sqlalchemy is for those who keep a ledger.
+    from langroute.ledger.budgets import accounts
+    from langroute.ledger.store import open_store
+
+    return accounts(open_store(ledger))
 
 
 def _in_order(step: StepPolicy) -> tuple[Verifier, ...]:

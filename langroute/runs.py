@@ -22,9 +22,19 @@ from langchain_core.runnables import RunnableConfig, ensure_config
 from langchain_core.runnables.config import var_child_runnable_config
 
 from langroute.effects import Io
-from langroute.streams import CHUNKS, EVENTS, Commit, Gate
+from langroute.gates import Commit, Gate, Joint, Shown
+from langroute.streams import CHUNKS, EVENTS
 
-__all__ = ["Group", "Recording", "attempt_config", "record", "show_whole", "start_group", "unheard"]
+__all__ = [
+    "Group",
+    "Recording",
+    "attempt_config",
+    "record",
+    "show_whole",
+    "shown_already",
+    "start_group",
+    "unheard",
+]
 
 _NAME = "langroute"
 
@@ -47,6 +57,11 @@ class Group:
     def fail(self, error: BaseException) -> Io:
         """Return the effect that ends the run with an error."""
         return Io(lambda: self._run.on_chain_error(error), lambda: self._run.on_chain_error(error))
+
+    def leave(self, error: GeneratorExit) -> None:
+        """End the run at once: a flow that is closed may wait for nothing more."""
+        run = self._run.get_sync() if hasattr(self._run, "get_sync") else self._run
+        run.on_chain_error(error)
 
 
 def start_group(config: RunnableConfig, messages: Sequence[BaseMessage]) -> Io:
@@ -100,18 +115,25 @@ class Recording:
 
     def __init__(self, handler: Any, gate: Gate) -> None:
         self.gate = gate
+        self.handler = handler
+        """The graph's own."""
         self.proxy = copy.copy(handler)
         self.proxy.stream = self._take
         self.proxy.metadata = {}
         self.proxy.seen = set()
-        self._handler = handler
+        self._heard = False
         self._events_only = hasattr(handler, "_streamed_run_ids")
         if self._events_only:
             self.proxy._streamed_run_ids = set()  # noqa: SLF001 - the copy must not share its original's state
 
     def _take(self, chunk: Any) -> None:
+        self._heard = True
         for released in self.gate.push(chunk):
             self._show(released)
+
+    def is_seen_in(self, config: RunnableConfig) -> bool:
+        """Whether something was shown to a graph's stream that still listens."""
+        return self.gate.open and any(handler is self.handler for handler in _handlers(config))
 
     def replay(self, old_id: str | None, new_id: str | None) -> None:
         """Show what is still held: the attempt's reply is the one that is returned, as message `new_id`."""
@@ -119,14 +141,15 @@ class Recording:
             if isinstance(payload, BaseMessage) and payload.id == old_id != new_id:
                 payload = payload.model_copy(update={"id": new_id})  # noqa: PLW2901 - the cache repeats old ids
             self._show((namespace, mode, (payload, metadata)))
-        self._handler.seen |= self.proxy.seen | ({new_id} - {None})
+        if self._heard:  # else the model is in a subgraph that is not streamed: its node shows the message
+            self.handler.seen |= self.proxy.seen | ({new_id} - {None})
 
     def _show(self, chunk: Any) -> None:
         namespace, mode, (payload, metadata) = chunk
         if self._events_only and isinstance(payload, AIMessageChunk):
             # A graph's v3 stream passes over chunks: a node that streams would show nothing (langgraph 1.2).
             payload = message_chunk_to_message(payload)
-        self._handler.stream((namespace, mode, (payload, metadata)))
+        self.handler.stream((namespace, mode, (payload, metadata)))
 
 
 def show_whole(config: RunnableConfig, message: AIMessage) -> None:
@@ -142,22 +165,38 @@ def show_whole(config: RunnableConfig, message: AIMessage) -> None:
                     break
 
 
+def shown_already(config: RunnableConfig, message_id: str) -> None:
+    """Keep a message out of the running node's graph streams: its text was shown under another id."""
+    for handler in _handlers(config):
+        if _streams_messages(handler):
+            handler.seen.add(message_id)  # type: ignore[attr-defined]  # by its name
+
+
 def unheard(config: RunnableConfig) -> RunnableConfig:
     """Return the config without graph stream handlers: what a judge says is nobody's answer."""
     return _with_handlers(config, lambda handlers: [h for h in handlers if not _streams_messages(h)])
 
 
 def record(
-    config: RunnableConfig, commit: Commit, passes: Callable[[str], bool]
+    config: RunnableConfig,
+    commit: Commit,
+    passes: Callable[[str], bool],
+    before: Sequence[Recording] = (),
+    said: str = "",
 ) -> tuple[RunnableConfig, tuple[Recording, ...]]:
-    """Return the config with every graph stream handler replaced by a recording one, and the recordings."""
+    """Return the config with every graph stream handler replaced by a recording one, and the recordings.
+
+    A handler that showed part of a reply that broke off, through one of the recordings `before`, shows
+    what goes on from there; the text shown is `said`.
+    """
     if not config.get("callbacks"):
         return config, ()
-    found = {
-        id(handler): Recording(handler, Gate(commit, _payload_content, _payload_is_last, passes))
-        for handler in _handlers(config)
-        if _streams_messages(handler)
-    }
+    showed = {id(recording.handler): recording.gate for recording in before if recording.gate.open}
+    found: dict[int, Recording] = {}
+    for handler in filter(_streams_messages, _handlers(config)):
+        gate = showed.get(id(handler))
+        opened = Gate(commit, _PAYLOADS, passes) if gate is None else Joint(_PAYLOADS, gate, said)
+        found[id(handler)] = Recording(handler, opened)
     if not found:
         return config, ()
     recorded = _with_handlers(
@@ -198,11 +237,36 @@ def _is_stream_handler(kind: Hashable) -> bool:
     )
 
 
-def _payload_content(chunk: Any) -> str | None:
-    payload = chunk[2][0]
-    return CHUNKS.content(payload) if isinstance(payload, BaseMessage) else EVENTS.content(payload)
+def _shape_of(payload: Any) -> Shown:
+    return CHUNKS if isinstance(payload, BaseMessage) else EVENTS
 
 
-def _payload_is_last(chunk: Any) -> bool:
-    payload = chunk[2][0]
-    return CHUNKS.is_last(payload) if isinstance(payload, BaseMessage) else EVENTS.is_last(payload)
+class _Payloads:
+    """What a graph's stream is given: namespace, mode, and a chunk or an event with its metadata."""
+
+    def content(self, item: Any) -> str | None:
+        return _shape_of(item[2][0]).content(item[2][0])
+
+    def is_plain(self, item: Any) -> bool:
+        return _shape_of(item[2][0]).is_plain(item[2][0])
+
+    def is_last(self, item: Any) -> bool:
+        return _shape_of(item[2][0]).is_last(item[2][0])
+
+    def again(self, item: Any, text: str) -> Any:
+        namespace, mode, (payload, metadata) = item
+        return namespace, mode, (_shape_of(payload).again(payload, text), metadata)
+
+    def finish(self, item: Any, text: str, came: Sequence[Any]) -> Sequence[Any]:
+        namespace, mode, (payload, metadata) = item
+        ending = _shape_of(payload).finish(payload, text, [each[2][0] for each in came])
+        return [(namespace, mode, (each, metadata)) for each in ending]
+
+    def message_id(self, item: Any) -> str | None:
+        return _shape_of(item[2][0]).message_id(item[2][0])
+
+    def place(self, item: Any) -> Any:
+        return _shape_of(item[2][0]).place(item[2][0])
+
+
+_PAYLOADS: Shown = _Payloads()

@@ -39,6 +39,7 @@ __all__ = [
     "free_name",
     "levels_schema",
     "listed",
+    "model_shown",
 ]
 
 
@@ -88,7 +89,12 @@ def _model(value: Any) -> Any:
 
 def _model_text(value: Any, info: SerializationInfo) -> Any:
     """Keep an instance in Python; in JSON it is its class and its model's name, never its settings."""
-    if isinstance(value, str) or info.mode == "python":
+    return value if info.mode == "python" else model_shown(value)
+
+
+def model_shown(value: Any) -> str:
+    """Return a model's string; of an instance its class and its model's name, for its repr shows headers."""
+    if isinstance(value, str):
         return value
     inner = getattr(value, "bound", value)  # what `model.bind(...)` wraps
     name = next((getattr(inner, key) for key in ("model_name", "model", "name") if hasattr(inner, key)), None)

@@ -3,8 +3,8 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 from langchain_core.runnables import Runnable, RunnableConfig
 
@@ -12,12 +12,16 @@ from langroute.calls import ModelCall
 from langroute.cascade import Accept, Ask, Call, Move
 from langroute.chat_model import RoutedChatModel
 from langroute.decision import Decision
+from langroute.errors import NoEndpointAvailable
 from langroute.following import Cascade
 from langroute.observe import notify
 from langroute.policy import Policy
 from langroute.replies import finished
 from langroute.runs import show_whole
 from langroute.targets import BoundSchema, BoundTools
+
+if TYPE_CHECKING:
+    from langroute.ledger.answers import Answers
 
 __all__ = ["Nodes", "StepSpec"]
 
@@ -38,6 +42,12 @@ class StepSpec:
     binding: BoundSchema | BoundTools | None
     documents: Any
     nodes: "Nodes"
+    answers: "Answers | None" = None
+    """Where replies are kept before the graph's checkpoint has them; None where nobody asked for it."""
+    gathered: bool = False
+    """Whether the key `output` is a list, to which a reply is added."""
+    earlier: "StepSpec | None" = None
+    """The step drawn before this one that it may blame for its input."""
     _held: OrderedDict[str, dict[int, ModelCall]] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -47,24 +57,54 @@ class StepSpec:
         name: str,
         policy: Any,
         step: str | None,
-        prompt: Any,
-        output: str,
-        schema: Any,
-        tools: Sequence[Any],
-        documents: Any,
+        prompt: Any = None,
+        output: str = "messages",
+        schema: Any = None,
+        tools: Sequence[Any] = (),
+        documents: Any = None,
+        answer_store: Any = None,
     ) -> "StepSpec":
-        """Return the spec of the step `step` (`name` when not given)."""
+        """Return the spec of `step`; when not given, of the one called `name` or whose nodes match it."""
         if schema is not None and tools:
             raise ValueError("a routed step has tools or a schema, not both: give one of them")
         model = policy if isinstance(policy, RoutedChatModel) else RoutedChatModel(policy)
         binding = BoundSchema(schema) if schema is not None else BoundTools(tuple(tools)) if tools else None
-        nodes = Nodes.of(name, model, step or name, judged=_is_judged(model.policy, step or name, binding))
-        return cls(model, step or name, prompt, output, schema, binding, documents, nodes)
+        if step is None:
+            step = name if name in model.policy.steps else model.router.finder.declared_step(name) or name
+        nodes = Nodes.of(name, model, step, judged=_is_judged(model.policy, step, binding))
+        answers = None if answer_store is None else _answers(answer_store)
+        return cls(model, step, prompt, output, schema, binding, documents, nodes, answers)
+
+    def into(self, state_schema: Any) -> "StepSpec":
+        """Return the spec as it writes into a state of this schema: a text goes into a list as one item.
+
+        Raises:
+            ValueError: The state has no key `output`: a reply would be paid for and lost.
+        """
+        hints = get_type_hints(state_schema)
+        if hints and self.output not in hints:
+            raise ValueError(
+                f"step {self.nodes.start}: the state has no key {self.output!r} for the reply;"
+                f" say `output=` one of: {', '.join(hints)}"
+            )
+        return replace(
+            self, gathered=get_origin(hints.get(self.output)) is list or hints.get(self.output) is list
+        )
 
     @property
     def channel(self) -> str:
         """Name of the private channel in which the step keeps how far it has come."""
         return f"langroute_{self.nodes.start}"
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the private channels that its nodes read: its own, and that of the step it may blame."""
+        return (self.channel,) if self.earlier is None else (self.channel, self.earlier.channel)
+
+    @property
+    def blame(self) -> str | None:
+        """The step that the policy lets this one blame."""
+        return self.model.policy.step(self.step).blame if self.step is not None else None
 
     @property
     def judged(self) -> bool:
@@ -125,13 +165,14 @@ class StepSpec:
         if self.output == "messages":
             value: Any = [reply.message]
         else:
-            value = reply.message.text if self.schema is None else reply.parsed
+            value = str(reply.message.text) if self.schema is None else reply.parsed
+            value = [value] if self.gathered and not isinstance(value, list) else value
         return {self.output: value, self.channel: None}
 
 
 @dataclass(frozen=True)
 class Nodes:
-    """The names of a step's nodes, and which may follow which."""
+    """The names of a step's nodes."""
 
     start: str
     endpoints: Mapping[str, Mapping[str, str]]
@@ -143,8 +184,10 @@ class Nodes:
     @classmethod
     def of(cls, name: str, model: RoutedChatModel, step: str, *, judged: bool) -> "Nodes":
         """Return the nodes of a step: every tier that its cascade or its stakes can reach."""
-        policy, bound = model.policy, model.policy.step(step)
-        reachable = {*bound.cascade, *(level.tier for level in policy.stakes.levels.values())}
+        policy, bound, rank = model.policy, model.policy.step(step), model.router.rank
+        demanded = (level.tier for level in policy.stakes.levels.values())
+        # Stakes may demand what the cascade does not reach; what it reaches they only start higher in.
+        reachable = {*bound.cascade, *(tier for tier in demanded if rank(tier) > rank(bound.cascade[-1]))}
         endpoints = {
             tier: {
                 endpoint.name: f"{name}.{tier}.{_node_name(endpoint.name)}"
@@ -155,11 +198,6 @@ class Nodes:
         }
         asks = policy.budget.approve_above_usd is not None or bound.on_exhausted == "ask"
         return cls(name, endpoints, bound.repair > 0 and judged, asks, judged)
-
-    @property
-    def calls(self) -> tuple[str, ...]:
-        """The nodes of all endpoints."""
-        return tuple(node for endpoints in self.endpoints.values() for node in endpoints.values())
 
     @property
     def accept(self) -> str:
@@ -184,36 +222,35 @@ class Nodes:
         """The tier's repair node, where the step repairs."""
         return (f"{self.start}.repair.{tier}",) if self.repairing else ()
 
-    def asking(self, label: str) -> dict[str, str]:
-        """The way to a person, where the policy may ask one."""
-        return {self.approve: label} if self.asks else {}
-
     def of_move(self, move: Move) -> str:
         """Return the node that does what `move` says."""
         match move:
             case Call(why="repair"):
                 return self.repairs(move.tier)[0]
             case Call():
-                return self.endpoints[move.tier][move.endpoint]
+                return self._of_call(move)
             case Ask():
                 return self.approve
             case Accept():
                 return self.accept
         return self.fail
 
-    def may_follow(self, node: str, tier: str, other: str) -> bool:
-        """Whether `other` may be called when the call of `node`, of `tier`, failed."""
-        return other != node and self._rank(self._tier(other)) >= self._rank(tier)
+    def _of_call(self, call: Call) -> str:
+        try:
+            return self.endpoints[call.tier][call.endpoint]
+        except KeyError:
+            raise NoEndpointAvailable(
+                f"this run wants to call {call.endpoint} of tier {call.tier}, which the policy no longer has:"
+                " put it back until the run has ended, or start the step anew"
+            ) from None
 
-    def is_above(self, tier: str, node: str) -> bool:
-        """Whether a node's endpoint belongs to a tier above `tier`."""
-        return self._rank(self._tier(node)) > self._rank(tier)
 
-    def _tier(self, node: str) -> str:
-        return next(tier for tier, endpoints in self.endpoints.items() if node in endpoints.values())
+def _answers(answer_store: Any) -> "Answers":
+    # Imported here: sqlalchemy is for those who keep answers.
+    from langroute.ledger.answers import Answers
+    from langroute.ledger.store import open_store
 
-    def _rank(self, tier: str) -> int:
-        return list(self.endpoints).index(tier)
+    return Answers(open_store(answer_store))
 
 
 def _is_judged(policy: Policy, step: str, binding: Any) -> bool:

@@ -15,9 +15,11 @@ from langchain_core.runnables.config import var_child_runnable_config
 from langroute.decision import StepAnswer
 from langroute.effects import Flow
 from langroute.policy import Policy
+from langroute.redaction import printable
 from langroute.request import EMPTY, Request
 from langroute.routing.classify import Classifier
 from langroute.routing.intent import Embedder
+from langroute.routing.questions import DecisionModel
 
 if TYPE_CHECKING:
     from langroute.endpoints import Endpoints
@@ -26,6 +28,9 @@ __all__ = ["STEP_KEY", "Shape", "StepFinder", "metadata_of", "shape_of"]
 
 STEP_KEY = "langroute_step"
 """Key of the config's metadata under which a caller says the step."""
+
+_SAID_CHARS = 60
+"""Characters of a step that no policy names, in records and messages: who said it may be anyone."""
 
 _MATCHES_KEPT = 1_024
 """Node paths whose step is remembered; a graph has a few dozen, and a fan-out does not add to them."""
@@ -65,6 +70,8 @@ def shape_of(request: Request) -> Shape | None:
     """Return the step that schema, tool results, tools and documents suggest; None where there are none."""
     if request.schema is not None:
         return Shape("extraction", "a schema is bound")
+    if not request.tools and _has_response_format(request):
+        return Shape("extraction", "a response format is bound")
     if request.messages and isinstance(request.messages[-1], ToolMessage):
         return Shape("tool_use", f"the result of {request.last_tool_names[-1] or 'a tool'} comes last")
     if request.tools and not _answered_by_tool(request):
@@ -77,14 +84,20 @@ def shape_of(request: Request) -> Shape | None:
 class StepFinder:
     """Tells which step a request is; holds a policy's node patterns and classifiers, compiled once."""
 
-    def __init__(self, policy: Policy, endpoints: "Endpoints", embedder: Embedder | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        endpoints: "Endpoints",
+        embedder: Embedder | None = None,
+        decision_model: DecisionModel | None = None,
+    ) -> None:
         self._steps = policy.steps
         self._patterns = _compiled(policy)
         self._said = {
             step: StepAnswer(step, "said", "said by the caller") for step in (*policy.steps, "default")
         }
         self._nothing = StepAnswer("default", "default", "neither said, declared nor seen")
-        self._classifier = Classifier(policy, endpoints, embedder)
+        self._classifier = Classifier(policy, endpoints, embedder, decision_model)
         self._declared_as = lru_cache(maxsize=_MATCHES_KEPT)(self._match)
 
     def find(self, request: Request) -> Flow[StepAnswer]:
@@ -110,6 +123,11 @@ class StepFinder:
         if self._classifier:
             return (yield from self._classifier.classify(request))
         return self._nothing
+
+    def declared_step(self, node: str) -> str | None:
+        """Return the step whose `nodes` patterns match a node's name; None where none does."""
+        found = self._declared_as(node, "")
+        return found.step if found is not None else None
 
     def _declared(self, metadata: Mapping[str, Any]) -> StepAnswer | None:
         node = metadata.get("langgraph_node")
@@ -141,9 +159,16 @@ def _path(namespace: str) -> str:
 
 
 def _unknown(said: str) -> StepAnswer:
+    step = printable(said[:_SAID_CHARS])
     return StepAnswer(
-        said, "said", f"said by the caller; the policy names no step {said[:60]!r}, so the default binds it"
+        step, "said", f"said by the caller; the policy names no step {step!r}, so the default binds it"
     )
+
+
+def _has_response_format(request: Request) -> bool:
+    """Tell whether the provider is asked for an object, as an agent asks that has no tools."""
+    bound = getattr(request.binding, "kwargs", EMPTY)
+    return "response_format" in bound or "response_format" in request.kwargs
 
 
 def _answered_by_tool(request: Request) -> bool:

@@ -1,29 +1,70 @@
-"""When a streamed reply may be shown: chunks are held at a gate until its commit point.
+"""The two shapes of a stream, message chunks and protocol events (LangChain's v3).
 
-A stream comes in two shapes, message chunks and protocol events (LangChain's v3); `CHUNKS` and
-`EVENTS` know how to open, read and end each, so that the drivers do not.
+`CHUNKS` and `EVENTS` know how to open, read and end each, so that the drivers and the gates do not.
 """
 
+import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing
-from typing import Any, Literal, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.chat_model_stream import ChatModelStream
-from langchain_core.messages import AIMessage, AIMessageChunk, message_chunk_to_message
-from langchain_core.messages.ai import add_ai_message_chunks
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
+from langchain_core.messages.ai import add_ai_message_chunks, add_usage
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import merge_configs
 
+from langroute.errors import DoubledReply
+from langroute.gates import Shown
 from langroute.request import message_text
 from langroute.targets import Target
-from langroute.verifiers.base import PREFIX_CHARS
 
-__all__ = ["CHUNKS", "EVENTS", "Commit", "Gate", "Shape"]
+__all__ = ["CHUNKS", "EVENTS", "Heeding", "Shape", "refuse_doubled"]
 
-Commit = Literal["start", "prefix", "end"]
-"""From where a reply is shown: its first content, a checked prefix, or its end."""
+_PAIRS = 3
+"""Different pieces that all come in pairs: fewer may be what the model said."""
+
+_REASONING = frozenset({"reasoning", "reasoning_content", "thinking", "redacted_thinking"})
+"""Content blocks in which a model thinks: no reply yet, so they open no gate."""
+
+
+class Heeding(BaseCallbackHandler):
+    """Ends a model's own task that was cancelled and goes on.
+
+    `wait_for` of Python 3.11, with which integrations await each chunk, swallows a cancellation that meets
+    a chunk: neither its limits nor its caller could then stop a model that talks without a pause.
+    """
+
+    run_inline = True
+
+    def __init__(self) -> None:
+        self._caller = _task()
+
+    def on_stream_event(self, *_: Any, **__: Any) -> None:
+        """Go no further than this event, if the task was cancelled before it."""
+        self.heed()
+
+    def heed(self) -> None:
+        """Raise the cancellation that the running task has swallowed, unless it is the caller's own task.
+
+        Raises:
+            asyncio.CancelledError: There is one.
+        """
+        task = _task()
+        if task is not None and task is not self._caller and task.cancelling():
+            raise asyncio.CancelledError
+
+
+def _task() -> "asyncio.Task[Any] | None":
+    """Return the running task; None in a thread without an event loop."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
 
 
 class Opened(Protocol):
@@ -37,7 +78,7 @@ class Opened(Protocol):
         """The messages to send."""
 
 
-class Shape(Protocol):
+class Shape(Shown, Protocol):
     """What the drivers must know about one shape of stream."""
 
     def open(self, call: Opened) -> Generator[Any, None, None]:
@@ -49,11 +90,11 @@ class Shape(Protocol):
     def assemble(self, items: Sequence[Any]) -> AIMessage:
         """Return the whole reply that the items make."""
 
-    def content(self, item: Any) -> str | None:
-        """Return the text an item adds, "" for content that is no text, None for no content."""
+    def size(self, item: Any) -> int:
+        """Return the characters of text and tool arguments that an item adds."""
 
-    def is_last(self, item: Any) -> bool:
-        """Whether the item ends the reply; it is shown after the verdict and carries the record."""
+    def is_progress(self, item: Any) -> bool:
+        """Whether the item brings anything: content, or what the model thinks."""
 
     def ending(self, held: Sequence[Any], reply: AIMessage) -> Sequence[Any]:
         """Return what is still to be shown of an accepted reply, the record in the last item."""
@@ -76,6 +117,7 @@ class _Chunks:
             return AIMessage("")
         if not isinstance(items[0], AIMessageChunk):
             return cast("AIMessage", items[0])  # a model that cannot stream gives its whole message at once
+        refuse_doubled([message_text(item) for item in items])
         whole = add_ai_message_chunks(items[0], *items[1:])
         for call in whole.tool_call_chunks:
             if not _is_whole(call["args"]):
@@ -86,8 +128,41 @@ class _Chunks:
     def content(self, item: Any) -> str | None:
         if text := message_text(item):
             return text
-        has_content = item.content or item.tool_calls or getattr(item, "tool_call_chunks", None)
-        return "" if has_content else None
+        calls = item.tool_calls or getattr(item, "tool_call_chunks", None)
+        return "" if calls or any(map(_says, item.content or ())) else None
+
+    def is_plain(self, item: Any) -> bool:
+        if item.tool_calls or getattr(item, "tool_call_chunks", None):
+            return False
+        return isinstance(item.content, str) or not any(map(_is_other, item.content or ()))
+
+    def is_progress(self, item: Any) -> bool:
+        blocks = [item.content] if isinstance(item.content, str) else item.content or ()
+        return self.content(item) is not None or any(map(_brings, (*blocks, item.additional_kwargs)))
+
+    def again(self, item: Any, text: str) -> AIMessageChunk:
+        return AIMessageChunk(content=text, id=item.id)
+
+    def finish(self, item: Any, text: str, came: Sequence[Any]) -> Sequence[Any]:  # noqa: ARG002 - no blocks here
+        told: dict[str, Any] = {}
+        usage = None
+        for chunk in came:
+            told |= chunk.response_metadata
+            usage = add_usage(usage, chunk.usage_metadata) if chunk.usage_metadata else usage
+        # The host joins texts of two chunks' metadata: what the first model said of itself stands.
+        metadata = {key: told[key] for key in told if key not in item.response_metadata}
+        last = AIMessageChunk(content="", id=item.id, chunk_position="last", response_metadata=metadata)
+        return (last.model_copy(update={"usage_metadata": usage}),)
+
+    def message_id(self, item: Any) -> str | None:
+        return item.id  # type: ignore[no-any-return]  # a message's
+
+    def place(self, item: Any) -> None:  # noqa: ARG002 - chunks have no blocks
+        return None
+
+    def size(self, item: Any) -> int:
+        arguments = [len(call["args"] or "") for call in getattr(item, "tool_call_chunks", ())]
+        return len(message_text(item)) + sum(arguments)
 
     def is_last(self, item: Any) -> bool:
         return not isinstance(item, AIMessageChunk) or item.chunk_position == "last"
@@ -101,12 +176,45 @@ class _Chunks:
         return (*held[:-1], held[-1].model_copy(update={"response_metadata": metadata}))
 
 
+def refuse_doubled(texts: Sequence[str]) -> None:
+    """Refuse a stream whose every piece came twice, as behind a proxy that repeats itself.
+
+    Raises:
+        DoubledReply: So it did.
+    """
+    pieces = [text for text in texts if text]
+    if len(set(pieces)) >= _PAIRS and pieces[::2] == pieces[1::2]:
+        raise DoubledReply("every piece of the stream came twice")
+
+
+def _says(block: Any) -> bool:
+    """Whether a content block is content: neither an empty text nor what the model thinks."""
+    if not isinstance(block, dict):
+        return bool(block)
+    return bool(block.get("text")) if block.get("type") == "text" else block.get("type") not in _REASONING
+
+
+def _brings(block: Any) -> bool:
+    """Whether a content block, or a piece of one, brings anything at all."""
+    if not isinstance(block, dict):
+        return bool(block)
+    return any(value for key, value in block.items() if key not in ("type", "index"))
+
+
+def _is_other(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") not in {"text", *_REASONING}
+
+
 def _is_whole(arguments: str | None) -> bool:
     try:
-        json.loads(arguments or "{}")
+        json.loads(arguments or "{}", parse_constant=_refuse_constant)
     except ValueError:
         return False
     return True
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON number")
 
 
 class _Events:
@@ -123,12 +231,14 @@ class _Events:
 
     async def aopen(self, call: Opened) -> AsyncGenerator[Any, None]:
         model = cast("BaseChatModel", call.target.runnable)
-        opening = model.astream_events(call.prompt, call.config, version="v3", **call.target.kwargs)
+        config = merge_configs(call.config, {"callbacks": [Heeding()]})
+        opening = model.astream_events(call.prompt, config, version="v3", **call.target.kwargs)
         async with await opening as events:
             async for event in events:
                 yield event
 
     def assemble(self, items: Sequence[Any]) -> AIMessage:
+        refuse_doubled([self.content(event) or "" for event in items])
         stream = ChatModelStream()
         for event in items:
             stream.dispatch(event)
@@ -138,84 +248,62 @@ class _Events:
         kind = item.get("event", "")
         if not kind.startswith("content-block"):
             return None
-        part = item.get("delta") or item.get("content_block") or item.get("content") or {}
-        text = part.get("text")
+        part = _part(item)
         if kind == "content-block-delta":
-            return str(text or "")
+            if part.get("type") == "reasoning-delta" or (
+                part.get("type") == "text-delta" and not part["text"]
+            ):
+                return None
+            return str(part.get("text") or "")
         # The start of a text block is empty and its finish repeats the deltas: neither adds text.
         return "" if kind == "content-block-start" and "tool" in str(part.get("type")) else None
 
+    def is_plain(self, item: Any) -> bool:
+        kind = str(_part(item).get("type") or "text")
+        return kind.removesuffix("-delta") in {"text", *_REASONING}
+
+    def is_progress(self, item: Any) -> bool:
+        return _brings(_part(item))
+
+    def again(self, item: Any, text: str) -> Any:
+        return {**item, "delta": {**item["delta"], "text": text}}
+
+    def finish(self, item: Any, text: str, came: Sequence[Any]) -> Sequence[Any]:
+        content = {"type": "text", "text": text}
+        block = {"event": "content-block-finish", "index": item["index"], "content": content}
+        last = came[-1] if came else {}
+        if isinstance(last, BaseMessage):  # what a graph's stream is given of a model that does not stream
+            usage = getattr(last, "usage_metadata", None)
+            last = {"event": "message-finish", "usage": usage, "metadata": last.response_metadata}
+        return (block, last if last.get("event") == "message-finish" else {"event": "message-finish"})
+
+    def message_id(self, item: Any) -> str | None:
+        told = item.get("id") or item.get("message_id")
+        return None if told is None else str(told)
+
+    def place(self, item: Any) -> Any:
+        return item.get("index")
+
+    def size(self, item: Any) -> int:
+        part = item.get("delta") or {}
+        return len(str(part.get("text") or part.get("args") or ""))
+
     def is_last(self, item: Any) -> bool:
-        return bool(item.get("event") == "message-finish")
+        # The block that a stream was cut in may go on: its end is shown with what comes after it.
+        return item.get("event") in ("content-block-finish", "message-finish")
 
     def ending(self, held: Sequence[Any], reply: AIMessage) -> Sequence[Any]:
         record = {"langroute": reply.response_metadata["langroute"]}
-        *before, last = held or ({"event": "message-finish"},)
+        if not held or held[-1].get("event") != "message-finish":
+            held = (*held, {"event": "message-finish"})
+        *before, last = held
         return (*before, {**last, "metadata": {**(last.get("metadata") or {}), **record}})
+
+
+def _part(event: Any) -> Any:
+    """Return what an event says of a content block; an empty mapping where it says nothing."""
+    return event.get("delta") or event.get("content_block") or event.get("content") or {}
 
 
 CHUNKS: Shape = _Chunks()
 EVENTS: Shape = _Events()
-
-
-class Gate:
-    """Holds the items of one attempt until its commit point; the last item always waits for the verdict."""
-
-    def __init__(
-        self,
-        commit: Commit,
-        content: Callable[[Any], str | None],
-        is_last: Callable[[Any], bool],
-        passes: Callable[[str], bool],
-    ) -> None:
-        self.open = False
-        """Whether something has been shown: from then on the reply can no longer be replaced."""
-        self._commit = commit
-        self._content = content
-        self._is_last = is_last
-        self._passes = passes
-        self._closed = False
-        self._held: list[Any] = []
-        self._parts: list[str] = []
-
-    @property
-    def text(self) -> str:
-        """The text that passed or is held, for the error of a stream that dies."""
-        return "".join(self._parts)
-
-    def push(self, item: Any) -> Sequence[Any]:
-        """Take one item and return those that may be shown now, in order."""
-        if self._closed:
-            return ()
-        content = self._content(item)
-        if content:
-            self._parts.append(content)
-        if self._is_last(item):
-            self._held.append(item)
-            return ()
-        if self.open:
-            return (item,)
-        self._held.append(item)
-        self.open = self._may_open(content)
-        return self.rest() if self.open else ()
-
-    def close(self) -> None:
-        """Let nothing more in: the attempt is over, and a call left behind may still be talking."""
-        self._closed = True
-
-    def rest(self) -> Sequence[Any]:
-        """Return what is still held, on acceptance; nothing is held afterwards."""
-        released, self._held = self._held, []
-        return released
-
-    def _may_open(self, content: str | None) -> bool:
-        if content is None or self._commit == "end":
-            return False
-        if self._commit == "start":
-            return True
-        text = self.text
-        if len(text) < PREFIX_CHARS:
-            return False
-        if not self._passes(text):
-            self._commit = "end"
-        return self._commit == "prefix"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from langroute.checking import bindings
 
 if TYPE_CHECKING:
-    from langroute.policy import ModelSpec, Policy, StepPolicy, When
+    from langroute.policy import BudgetPolicy, ModelSpec, Policy, StepPolicy, When
 
 __all__ = ["RuleRow", "Spec", "StakesRow", "StepRow", "routing_spec"]
 
@@ -26,6 +26,8 @@ class StepRow:
     verifiers: str
     repair: str
     on_exhausted: str
+    blame: str
+    """Earlier step that answers again when a check blames this one's input; "" without one."""
     boundary: str
     latency_budget: str
     why: str
@@ -62,12 +64,11 @@ class Spec:
     rules: tuple[RuleRow, ...]
     stakes: tuple[StakesRow, ...]
     budget: str
-    """What needs approval; "" without a limit."""
+    """The limits on money and what needs approval; "" without a limit."""
 
 
 def routing_spec(policy: "Policy") -> Spec:
     """Return the tables of a policy."""
-    limit = policy.budget.approve_above_usd
     return Spec(
         steps=tuple(_step_row(policy, str(loc[-1]), step) for loc, step in bindings(policy)),
         rules=tuple(
@@ -78,10 +79,19 @@ def routing_spec(policy: "Policy") -> Spec:
             StakesRow(name, level.tier, ", ".join(t for t, of in policy.stakes.tools.items() if of == name))
             for name, level in policy.stakes.levels.items()
         ),
-        budget=""
-        if limit is None
-        else f"an escalation expected to cost more than {limit:g} USD needs approval",
+        budget="; ".join(_budget(policy.budget)),
     )
+
+
+def _budget(budget: "BudgetPolicy") -> Iterator[str]:
+    for scope in ("call", "run", "thread", "day"):
+        limit = getattr(budget, f"per_{scope}_usd")
+        if limit is not None:
+            yield f"at most {limit:g} USD a {scope}"
+    for key, of_key in budget.keys.items():
+        yield f"at most {of_key.per_day_usd:g} USD a day for each {key}"
+    if budget.approve_above_usd is not None:
+        yield f"an escalation expected to cost more than {budget.approve_above_usd:g} USD needs approval"
 
 
 def _step_row(policy: "Policy", name: str, step: "StepPolicy") -> StepRow:
@@ -96,6 +106,7 @@ def _step_row(policy: "Policy", name: str, step: "StepPolicy") -> StepRow:
         verifiers=", ".join(verifier.name for verifier in step.verify),
         repair=str(step.repair),
         on_exhausted=step.on_exhausted,
+        blame=step.blame or "",
         boundary=", ".join(step.boundary or ()),
         latency_budget="" if step.latency_budget_s is None else f"{step.latency_budget_s:g} s",
         why=step.why or "",

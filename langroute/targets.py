@@ -35,9 +35,9 @@ _FENCED = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
 class Target:
     """One thing to call, with the keyword arguments that go with it."""
 
-    runnable: Runnable[Any, Any]
-    kwargs: Mapping[str, Any]
-    config: RunnableConfig | None = None
+    runnable: Runnable[Any, Any] = field(repr=False)
+    kwargs: Mapping[str, Any] = field(repr=False)
+    config: RunnableConfig | None = field(default=None, repr=False)
     """Config that the endpoint's model was given with; the caller's is merged over it."""
     parse: Callable[[AIMessage], Any] | None = None
     """How the object is read off the reply, where the chain itself does not; raises ValueError."""
@@ -60,7 +60,7 @@ class Target:
 class BoundTools:
     """Tools as the caller bound them."""
 
-    tools: Sequence[Any]
+    tools: Sequence[Any] = field(repr=False)
     kwargs: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
     _made: dict[Any, Target] = field(default_factory=dict, repr=False)
 

@@ -10,19 +10,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from langroute.attempts import Why
 from langroute.cascade import (
     MAX_CALLS,
+    MAX_WAIT_S,
     Accept,
     Ask,
     Attempt,
+    Blame,
     Call,
     Choice,
     Failure,
     Plan,
+    Redo,
     Rung,
     Stop,
     Verdict,
+    cheaper,
+    exhausted,
+    left_s,
     next_move,
+    time_limit,
 )
 from langroute.cost import Spend, Usage
 from langroute.decision import Decision, StepAnswer
@@ -37,6 +45,9 @@ PLAN = Plan(
 GOOD = Verdict("citations", accepted=True, reason="all resolve")
 BAD = Verdict("citations", accepted=False, reason="[9] is no document")
 UNSURE = Verdict("judge", accepted=False, reason="could not be checked", unsure=True)
+BLAMING = replace(BAD, blames_input=True)
+EARLIER = Blame("extraction", Rung("large", (Choice("x", 0.02, 3.0), Choice("y"))))
+BACK = Redo("extraction", "large", "x")
 FORBIDDEN = Verdict("stakes", accepted=False, reason="not by this tier", usable=False)
 
 
@@ -97,6 +108,27 @@ def test_a_repair_that_fails_falls_back():
     assert next_move(plan, (rejected("a"), failed("a", why="repair"))) == Call("small", "b", "fallback")
 
 
+def test_a_repair_that_fails_is_not_waited_for():
+    plan = replace(PLAN, repairs=1)
+
+    assert next_move(plan, (rejected("a"), asked_to_wait("a", 1.0, "repair"))) == Call(
+        "small", "b", "fallback"
+    )
+
+
+def test_once_a_reply_was_rejected_every_higher_tier_is_an_escalation():
+    plan = replace(PLAN, rungs=(*PLAN.rungs, Rung("huge", (Choice("e"),))))
+    attempts = (rejected("a"), failed("c", "large", "escalation"), failed("d", "large", "fallback"))
+
+    assert next_move(plan, attempts) == Call("huge", "e", "escalation")
+
+
+def test_only_at_the_top_does_a_reply_that_may_not_be_returned_fall_back():
+    assert next_move(PLAN, (rejected("a", verdict=FORBIDDEN),)) == Call("large", "c", "escalation")
+    top = rejected("c", "large", "escalation", FORBIDDEN)
+    assert next_move(PLAN, (rejected("a"), top)) == Call("large", "d", "fallback")
+
+
 def test_a_cancelled_call_stops_at_once():
     assert next_move(PLAN, (Attempt("small", "a", "start", "cancelled"),)) == Stop("cancelled")
 
@@ -117,6 +149,102 @@ def test_a_reply_that_was_half_shown_is_never_replaced():
     assert next_move(PLAN, attempts) == Stop("stopped")
 
 
+def test_a_reply_that_broke_off_is_gone_on_with_by_the_next_endpoint_and_the_next_tier():
+    plan = replace(PLAN, continue_streams=True)
+    cut = failed("a", kind="cut_stream", remedy="continue")
+    assert next_move(plan, (cut,)) == Call("small", "b", "continuation")
+    down = failed("b", why="continuation", kind="rate_limit", remedy="next_endpoint")
+    assert next_move(plan, (cut, down)) == Call("large", "c", "continuation")
+    refused = failed("b", why="continuation", kind="invalid_request", remedy="stop")
+    assert next_move(plan, (cut, refused)) == Call("large", "c", "continuation")
+
+
+def test_a_reply_that_nobody_goes_on_with_stops_whatever_came_before():
+    cut = failed("c", "large", "escalation", "cut_stream", "continue")
+    again = failed("d", "large", "continuation", "cut_stream", "continue")
+    assert next_move(PLAN, (rejected("a"), cut, again)) == Stop("stopped")
+
+
+def test_no_person_is_asked_and_nobody_waited_for_in_the_middle_of_a_reply():
+    plan = replace(PLAN, approve_above_usd=0.0)
+    asked_to_wait = Failure("rate_limit", "continue", "busy", retry_after_s=1.0)
+    cut = replace(failed("b", kind="cut_stream", remedy="continue"), failure=asked_to_wait)
+    assert next_move(plan, (failed("a"), cut)) == Stop("stopped")
+
+
+def test_nothing_is_called_when_the_deadline_is_over():
+    plan = replace(PLAN, deadline_s=2.0)
+    late = replace(failed("a"), latency_s=2.0)
+
+    assert next_move(plan, (replace(late, latency_s=1.9),)) == Call("small", "b", "fallback")
+    assert next_move(plan, (late,)) == Stop("failed")
+    assert next_move(plan, (replace(rejected("a"), latency_s=1.0, judged_s=1.0),)) == Accept(0, best=True)
+
+
+def test_a_call_leaves_a_reserve_for_one_fallback():
+    plan = Plan("step", (Rung("small", (Choice("a"), Choice("b"))),), deadline_s=9.0)
+    first, last = Call("small", "a", "start"), Call("small", "b", "fallback")
+    spent = (replace(failed("a"), latency_s=6.0),)
+
+    assert time_limit(replace(plan, deadline_s=None), (), first, None) is None
+    assert time_limit(replace(plan, deadline_s=None), (), first, 5.0) == 5.0
+    assert time_limit(plan, (), first, None) == 6.0
+    assert time_limit(plan, (), first, 5.0) == 5.0
+    assert time_limit(plan, spent, last, None) == 3.0  # nothing can follow it
+
+
+def test_the_reserve_is_what_the_fallback_is_expected_to_take_at_most_half():
+    def plan(expected_s: float) -> Plan:
+        rung = Rung("small", (Choice("a"), Choice("b", expected_s=expected_s)))
+        return Plan("step", (rung,), deadline_s=10.0)
+
+    assert time_limit(plan(2.0), (), Call("small", "a", "start"), None) == 8.0
+    assert time_limit(plan(60.0), (), Call("small", "a", "start"), None) == 5.0
+
+
+def test_a_wait_comes_off_the_time_a_call_may_take():
+    alone = Plan("step", (Rung("small", (Choice("a"),)),), deadline_s=9.0)
+
+    assert time_limit(alone, (asked_to_wait("a", 2.0),), Call("small", "a", "retry", 2.0), None) == 7.0
+
+
+def asked_to_wait(endpoint: str, wait_s: float, why: Why = "start") -> Attempt:
+    failure = Failure("rate_limit", "next_endpoint", "slow down", retry_after_s=wait_s)
+    return replace(failed(endpoint, why=why), failure=failure)
+
+
+def test_an_endpoint_that_asks_for_a_short_wait_is_called_once_more():
+    once = (asked_to_wait("a", 1.5),)
+    twice = (*once, asked_to_wait("a", 1.5, "retry"))
+
+    assert next_move(PLAN, once) == Call("small", "a", "retry", 1.5)
+    assert next_move(PLAN, twice) == Call("small", "b", "fallback")
+    assert next_move(PLAN, (*twice, asked_to_wait("b", 0.0, "fallback"))) == Call("small", "b", "retry", 0.0)
+
+
+def test_a_long_wait_is_not_waited():
+    assert next_move(PLAN, (asked_to_wait("a", 2.1),)) == Call("small", "b", "fallback")
+
+
+def test_the_longest_wait_that_is_waited_is_two_seconds():
+    assert next_move(PLAN, (asked_to_wait("a", 2.0),)) == Call("small", "a", "retry", 2.0)
+
+
+def test_a_wait_beyond_the_deadline_is_not_waited():
+    assert next_move(replace(PLAN, deadline_s=1.0), (asked_to_wait("a", 1.0),)) == Call(
+        "small", "b", "fallback"
+    )
+
+
+def test_a_reply_that_failed_and_is_usable_is_returned_when_nothing_better_comes():
+    cut = replace(failed("a"), failure=Failure("bad_response", "next_endpoint", "cut", usable=True))
+
+    assert next_move(PLAN, (cut,)) == Call("small", "b", "fallback")
+    assert next_move(replace(PLAN, rungs=(Rung("small", (Choice("a"),)),)), (cut,)) == Accept(0, best=True)
+    one = replace(PLAN, rungs=(Rung("small", (Choice("a"), Choice("b"))),))
+    assert next_move(one, (cut, failed("b", why="fallback"))) == Accept(0, best=True)
+
+
 def test_an_overflow_skips_every_window_known_to_be_no_larger():
     attempts = (failed("a"), failed("b", why="fallback", kind="context_overflow", remedy="larger_context"))
 
@@ -134,6 +262,14 @@ def test_an_overflow_of_an_unknown_window_rules_out_nothing():
     plan = replace(PLAN, rungs=(Rung("small", (Choice("x"), Choice("y", context_tokens=4_000))),))
     overflow = failed("x", kind="context_overflow", remedy="larger_context")
 
+    assert next_move(plan, (overflow,)) == Call("small", "y", "fallback")
+
+
+def test_windows_count_only_after_an_overflow_and_only_where_they_are_known():
+    plan = replace(PLAN, rungs=(Rung("small", (Choice("x"), Choice("y", context_tokens=1))),))
+    overflow = failed("x", kind="context_overflow", remedy="larger_context")
+
+    assert next_move(plan, (failed("x"),)) == Call("small", "y", "fallback")
     assert next_move(plan, (overflow,)) == Call("small", "y", "fallback")
 
 
@@ -161,6 +297,14 @@ def test_a_fallback_of_a_late_escalation_does_not_start():
     attempts = (rejected("a", latency_s=1.0), failed("c", "large", "escalation", latency_s=5.0))
 
     assert next_move(plan, attempts) == Accept(0, best=True)
+
+
+def test_an_escalation_that_is_too_slow_is_passed_over_for_a_quicker_one():
+    rungs = (Rung("small", (Choice("a"),)), Rung("large", (Choice("c", expected_s=9.0), Choice("d"))))
+    plan = replace(PLAN, rungs=rungs, latency_budget_s=1.5)
+
+    # Of `d` nobody said how long it takes: it starts while there is any time.
+    assert next_move(plan, (rejected("a", latency_s=1.0),)) == Call("large", "d", "escalation")
 
 
 def test_an_expensive_escalation_asks_first():
@@ -199,6 +343,91 @@ def test_a_fallback_inside_an_approved_tier_does_not_ask_again():
     assert move == Call("large", "d", "fallback")
 
 
+def test_what_is_cheaper_than_the_call_asked_for_may_be_named_in_its_place():
+    plan, once = replace(PLAN, approve_above_usd=0.01), (rejected("a"),)
+    other = Call("large", "d", "escalation")
+    unknown = replace(PLAN.rungs[1], choices=(Choice("c"), PLAN.rungs[1].choices[1], Choice("e")))
+
+    assert cheaper(plan, once) == ((other, 0.04),)
+    assert cheaper(replace(plan, rungs=(plan.rungs[0], unknown)), once) == ((other, 0.04),)
+    assert cheaper(replace(plan, blame=EARLIER), (rejected("a", verdict=BLAMING),)) == ()
+
+
+def test_nothing_is_cheaper_that_costs_as_much_or_cannot_end_in_time():
+    dear = Rung("large", (Choice("c", 0.05), Choice("d", 0.05), Choice("e", 0.02, 9.0)))
+    plan = replace(PLAN, rungs=(PLAN.rungs[0], dear), approve_above_usd=0.01, latency_budget_s=5.0)
+
+    assert cheaper(plan, (rejected("a"),)) == ()
+
+
+def test_where_no_call_is_asked_for_nothing_is_cheaper():
+    assert cheaper(PLAN, (rejected("a"),)) == ()
+    last = (rejected("a"), rejected("c", "large", "escalation"))
+    assert cheaper(replace(PLAN, on_exhausted="ask"), last) == ()
+
+
+def test_a_reply_that_blames_its_input_goes_back_before_it_escalates():
+    plan = replace(PLAN, blame=EARLIER)
+
+    assert next_move(plan, (rejected("a", verdict=BLAMING),)) == BACK
+    assert next_move(plan, (rejected("a"),)) == Call("large", "c", "escalation")
+
+
+def test_nobody_is_gone_back_to_where_the_plan_names_nobody():
+    assert next_move(PLAN, (rejected("a", verdict=BLAMING),)) == Call("large", "c", "escalation")
+
+
+def test_a_repair_comes_before_going_back():
+    plan = replace(PLAN, blame=EARLIER, repairs=1)
+    once = (rejected("a", verdict=BLAMING),)
+
+    assert next_move(plan, once) == Call("small", "a", "repair")
+    assert next_move(plan, (*once, rejected("a", why="repair", verdict=BLAMING))) == BACK
+
+
+def test_a_step_may_go_back_from_its_last_tier():
+    plan = replace(PLAN, blame=EARLIER)
+    attempts = (rejected("a"), rejected("c", "large", "escalation", BLAMING))
+
+    assert next_move(plan, attempts) == BACK
+
+
+def test_an_input_that_left_nothing_to_check_against_is_gone_back_for():
+    plan = replace(PLAN, blame=EARLIER, repairs=1)
+
+    assert next_move(plan, (rejected("a", verdict=replace(UNSURE, blames_input=True)),)) == BACK
+
+
+def test_a_failed_call_blames_nobody():
+    plan = replace(PLAN, blame=EARLIER)
+
+    assert next_move(plan, (rejected("a", verdict=BLAMING), failed("c", "large"))) == Call(
+        "large", "d", "fallback"
+    )
+
+
+def test_an_accepting_verdict_blames_nobody():
+    noted = replace(GOOD, blames_input=True)
+
+    assert not Attempt("small", "a", "start", "rejected", verdicts=(noted, BAD)).blames_input
+
+
+def test_an_expensive_way_back_asks_first_unless_an_escalation_is_below_the_limit():
+    plan = replace(PLAN, blame=EARLIER, approve_above_usd=0.01)
+    attempts = (rejected("a", verdict=BLAMING),)
+
+    assert next_move(plan, attempts) == Ask(BACK, "going back to extraction, to be done again by x", 0.02)
+    cheap = replace(plan, rungs=(PLAN.rungs[0], Rung("large", (Choice("c", 0.005),))))
+    assert next_move(cheap, attempts) == Call("large", "c", "escalation")
+
+
+def test_a_way_back_that_cannot_end_in_time_is_not_begun():
+    plan = replace(PLAN, blame=EARLIER, latency_budget_s=5.0)
+
+    assert next_move(plan, (rejected("a", verdict=BLAMING, latency_s=2.0),)) == BACK
+    assert next_move(plan, (rejected("a", verdict=BLAMING, latency_s=2.1),)) == Accept(0, best=True)
+
+
 @pytest.mark.parametrize(
     ("on_exhausted", "move"),
     [
@@ -211,6 +440,13 @@ def test_an_exhausted_step_ends_as_the_plan_says(on_exhausted, move):
     plan = replace(PLAN, on_exhausted=on_exhausted)
 
     assert next_move(plan, (rejected("a"), rejected("c", "large", "escalation"))) == move
+
+
+def test_a_step_that_calls_nothing_more_takes_its_best_reply_whatever_the_plan_says():
+    plan = replace(PLAN, on_exhausted="raise")
+
+    assert exhausted(plan, (rejected("a"), failed("c", "large", "escalation"))) == Accept(0, best=True)
+    assert exhausted(plan, (failed("a"),)) == Stop("failed")
 
 
 def test_the_best_reply_passed_most_checks():
@@ -256,6 +492,7 @@ def test_only_a_plan_of_one_endpoint_without_repairs_cannot_repeat():
     assert not single.may_repeat
     assert PLAN.may_repeat
     assert replace(single, repairs=1).may_repeat
+    assert replace(single, blame=EARLIER).may_repeat
 
 
 def test_the_cascade_is_imported_without_langchain():
@@ -274,18 +511,27 @@ VERDICTS = (
     BAD,
     UNSURE,
     FORBIDDEN,
+    BLAMING,
+    replace(UNSURE, blames_input=True),
     replace(BAD, score=0.4),
     replace(BAD, spend=(SPENT, replace(SPENT, cost_usd=0.1))),
 )
-FAILURES = tuple(
-    Failure(kind, remedy, "broken")
-    for kind, remedy in (
-        ("timeout", "next_endpoint"),
-        ("server", "next_endpoint"),
-        ("context_overflow", "larger_context"),
-        ("invalid_request", "stop"),
-        ("cut_stream", "raise"),
-    )
+FAILURES = (
+    *(
+        Failure(kind, remedy, "broken")
+        for kind, remedy in (
+            ("timeout", "next_endpoint"),
+            ("server", "next_endpoint"),
+            ("context_overflow", "larger_context"),
+            ("invalid_request", "stop"),
+            ("cut_stream", "raise"),
+        )
+    ),
+    Failure("refusal", "next_endpoint", "refused", usable=True),
+    *(
+        Failure("rate_limit", "next_endpoint", "slow down", retry_after_s=wait_s)
+        for wait_s in (0.0, 1.0, 9.0)
+    ),
 )
 ENDINGS = (
     *itertools.product(
@@ -307,7 +553,18 @@ def plans(draw):
         for i, size in enumerate(sizes)
     )
     ending = draw(st.sampled_from(["best", "raise", "ask"]))
-    return Plan("step", rungs, draw(st.integers(0, 3)), ending, draw(limits), draw(limits))
+    blame = draw(st.sampled_from([None, EARLIER]))
+    deadline_s = draw(st.sampled_from([None, 0.5, 2.0, 6.0]))
+    return Plan(
+        "step",
+        rungs,
+        draw(st.integers(0, 3)),
+        ending,
+        draw(limits),
+        draw(limits),
+        deadline_s=deadline_s,
+        blame=blame,
+    )
 
 
 def attempt_of(call, ending):
@@ -356,22 +613,42 @@ def choice_of(plan, call):
 def test_every_story_ends_inside_its_plan(story):
     plan, calls, _, move = story
 
-    assert isinstance(move, Accept | Ask | Stop)
+    assert isinstance(move, Accept | Ask | Redo | Stop)
     assert all(choice_of(plan, call) for call in calls)
 
 
 @SOME
 @given(stories())
-def test_no_endpoint_is_called_again_but_as_a_repair_of_its_own_rejected_reply(story):
+def test_no_endpoint_is_called_again_but_as_a_repair_or_once_after_the_wait_it_asked_for(story):
     plan, calls, attempts, _ = story
     for index, call in enumerate(calls):
         if call.why == "repair":
             assert attempts[index - 1].outcome == "rejected"
             assert (attempts[index - 1].tier, attempts[index - 1].endpoint) == (call.tier, call.endpoint)
+        elif call.why == "retry":
+            assert attempts[index - 1].failure.retry_after_s == call.wait_s <= MAX_WAIT_S
+            assert (attempts[index - 1].tier, attempts[index - 1].endpoint) == (call.tier, call.endpoint)
+            assert sum(c.why == "retry" and c.endpoint == call.endpoint for c in calls) == 1
         else:
             assert call.endpoint not in {earlier.endpoint for earlier in calls[:index]}
     for rung in plan.rungs:
         assert sum(call.why == "repair" and call.tier == rung.tier for call in calls) <= plan.repairs
+
+
+@SOME
+@given(stories())
+def test_a_step_goes_back_only_where_its_last_reply_blamed_its_input_and_its_repairs_are_used_up(story):
+    plan, calls, attempts, move = story
+    if isinstance(move, Redo):
+        last = attempts[-1]
+        repairs = sum(call.why == "repair" and call.tier == last.tier for call in calls)
+        assert (plan.blame, move) == (EARLIER, BACK)
+        assert last.blames_input
+        limited = plan.latency_budget_s is not None or plan.deadline_s is not None
+        assert repairs == plan.repairs or last.unsure or limited
+    elif plan.blame is not None and attempts[-1].blames_input:
+        limited = plan.latency_budget_s is not None or plan.deadline_s is not None
+        assert limited or isinstance(move, Ask) or len(calls) == MAX_CALLS
 
 
 @SOME
@@ -387,13 +664,15 @@ def test_no_tier_is_gone_back_to(story):
 @SOME
 @given(stories())
 def test_rejection_and_failure_are_never_mixed_up(story):
-    _, calls, attempts, _ = story
+    plan, calls, attempts, _ = story
     for index, call in enumerate(calls[1:], start=1):
         seen = {attempt.outcome for attempt in attempts[:index]}
         if call.why in ("escalation", "repair"):
             assert "rejected" in seen
         if call.why == "fallback":
-            assert attempts[index - 1].outcome == "failed"
+            last = attempts[index - 1]
+            at_the_top = last.tier == plan.rungs[-1].tier
+            assert last.outcome == "failed" or (at_the_top and not last.usable)
 
 
 @SOME
@@ -455,3 +734,12 @@ def test_a_decision_survives_json_and_knows_its_whole_cost(story):
         s.cost_usd for a in attempts for v in a.verdicts for s in v.spend
     ]
     assert (record["cost_usd"] is None) == (None in costs)
+
+
+@SOME
+@given(stories())
+def test_nothing_starts_when_the_deadline_is_over_and_no_call_may_outlast_it(story):
+    plan, calls, attempts, _ = story
+    for index, call in enumerate(calls):
+        left = left_s(plan, attempts[:index])
+        assert left is None or (left > 0 and time_limit(plan, attempts[:index], call, None) <= left)

@@ -1,6 +1,7 @@
 """What LangChain and LangGraph make of a chat model: chains, batches, retries, events, agents."""
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +11,9 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import ConfigurableField
+from langchain_core.runnables.config import ContextThreadPoolExecutor
 from langchain_core.tools import tool
+from langgraph.graph import START, MessagesState, StateGraph
 from pydantic import BaseModel
 from routed_models import BAD, GOOD, Runs, down, routed
 
@@ -178,3 +181,22 @@ def test_create_react_agent_works_with_tools_and_response_format() -> None:
     agent = create_react_agent(model, tools=[lookup], response_format=Date)
     state = agent.invoke({"messages": [HumanMessage("When?")]})
     assert state["structured_response"] == Date(year=1866)
+
+
+@pytest.mark.parametrize(
+    ("executor", "source"), [(ContextThreadPoolExecutor, "declared"), (ThreadPoolExecutor, "default")]
+)
+def test_threads_of_a_node_know_it_where_they_are_given_its_context(executor: Any, source: str) -> None:
+    policy = {
+        "tiers": {"small": [ScriptedChatModel(name="small", reply=GOOD)]},
+        "steps": {"dating": {"cascade": ["small"], "nodes": ["dating"]}},
+    }
+    model = RoutedChatModel(policy)
+
+    def node(state: MessagesState) -> Any:
+        with executor(1) as pool:
+            return {"messages": list(pool.map(model.invoke, ["When?"]))}
+
+    graph = StateGraph(MessagesState).add_node("dating", node).add_edge(START, "dating").compile()
+    reply = graph.invoke({"messages": []})["messages"][-1]
+    assert reply.response_metadata["langroute"]["step_source"] == source

@@ -155,3 +155,27 @@ def test_the_module_runs_as_a_program(tmp_path):
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "tiers small; steps none." in done.stdout
+
+
+BLAMING = """\
+tiers: {small: 'openai:nano', large: 'openai:big'}
+steps:
+  extraction: {cascade: [small, large], verify: schema}
+  synthesis: {cascade: [small, large], verify: citations, blame: extraction}
+"""
+
+
+def test_explain_and_the_spec_say_whom_a_step_may_blame(langroute):
+    _, said, _ = langroute("explain", "POLICY", "Why?", "--step", "synthesis", policy=BLAMING)
+    _, plain, _ = langroute("explain", "POLICY", "Why?", "--step", "synthesis", "--json", policy=BLAMING)
+    _, spec, _ = langroute("check", "POLICY", "--spec", "--json", policy=BLAMING)
+
+    assert "in a graph, goes back to extraction when a check blames its input" in said
+    assert json.loads(plain)["blame"] == "extraction"
+    assert [row["blame"] for row in json.loads(spec)["spec"]["steps"]] == ["", "extraction", ""]
+
+
+def test_the_schema_describes_whom_a_step_may_blame(langroute):
+    _, out, _ = langroute("schema")
+
+    assert "Earlier step" in json.loads(out)["$defs"]["StepPolicy"]["properties"]["blame"]["description"]

@@ -9,6 +9,7 @@ from functools import cache
 from importlib import import_module
 from inspect import getattr_static
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from langchain_core.language_models import BaseChatModel
@@ -104,6 +105,16 @@ def test_what_is_said_to_be_overridden_is_and_the_rest_is_not() -> None:
 # Modules -------------------------------------------------------------------------------------------------
 
 
+def imported(source: Path) -> ModuleType | None:
+    """Return the module, None where it says that it needs a newer langchain-core than this."""
+    try:
+        return import_module(module_name(source))
+    except ImportError as error:
+        if "pip install -U 'langchain-core>=" in str(error):
+            return None
+        raise
+
+
 def module_name(source: Path) -> str:
     return ".".join(source.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
@@ -117,7 +128,8 @@ def test_modules_export_what_they_have_in_order() -> None:
     for source in SOURCES:
         if len(tree(source).body) == 1:
             continue  # a package that is a docstring exports nothing
-        module = import_module(module_name(source))
+        if (module := imported(source)) is None:
+            continue
         exported = list(module.__all__)
         assert exported == sorted(exported, key=exported_order), source.name
         assert not [name for name in exported if not hasattr(module, name)], source.name
@@ -158,7 +170,7 @@ ERROR_SHAPES = re.compile(r"status_code|\.body\b|context_length_exceeded|APIStat
 
 
 def test_provider_error_shapes_live_in_failures_alone() -> None:
-    elsewhere = [path for path in SOURCES if path.name != "failures.py" and "testing" not in path.parts]
+    elsewhere = [path for path in SOURCES if not {"failures", "testing"}.intersection(path.parts)]
     found = {path.name: ERROR_SHAPES.findall(path.read_text()) for path in elsewhere}
     assert {name: shapes for name, shapes in found.items() if shapes} == {}, (
         "ask langroute.failures.classify instead"

@@ -105,6 +105,13 @@ def test_a_model_that_cannot_be_built_says_what_it_lacks(model, said):
     assert said in str(caught.value)
 
 
+def test_a_blank_key_is_no_key(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "  \n")
+
+    with pytest.raises(EndpointError, match="no key: the environment variable OPENAI_API_KEY is blank"):
+        _ = endpoint("openai:gpt-5").model
+
+
 def test_without_langchain_other_providers_name_the_extra_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "langchain", None)
 

@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 
 from langroute import add_routed_step, route_node, routed_step, tier_edge
 from langroute.cascade import Verdict
-from langroute.errors import AllAttemptsFailed, FailedCall, RejectedReply
+from langroute.errors import AllAttemptsFailed, FailedCall, NoEndpointAvailable, RejectedReply
 from langroute.testing import ScriptedChatModel, capture_decisions
 
 GOOD = "The cable was laid in 1866."
@@ -173,7 +173,7 @@ class TestApproval:
     def test_interrupt_shows_step_models_estimate_spend_and_findings(self) -> None:
         _, given, asked = self.stopped()
         assert asked["step"] == "answer"
-        assert asked["call"] == {"tier": "large", "endpoint": "large"}
+        assert asked["call"] == {"tier": "large", "endpoint": "large", "model": "large"}
         assert asked["expected_usd"] > 0.001
         assert asked["spent_usd"] > 0
         assert "refus" in asked["findings"][0]
@@ -209,6 +209,37 @@ class TestApproval:
         assert given["large"].calls == []
         assert graph.invoke(Command(resume="approve"), THREAD)["answer"] == GOOD
 
+    def test_approval_holds_for_the_amount_that_was_shown(self) -> None:
+        given = models(small=BAD, large=GOOD)
+        graph = compiled(policy(given, budget={"approve_above_usd": 0.001}), prompt=lambda s: s["messages"])
+        told = graph.invoke(ASKED, THREAD)["__interrupt__"][0].value
+        longer = Command(resume="approve", update={"messages": [HumanMessage("And why? " * 10_000)]})
+        again = graph.invoke(longer, THREAD)["__interrupt__"][0].value
+        assert again["expected_usd"] > told["expected_usd"]
+        assert "dearer" in again["reason"]
+        assert given["large"].calls == []
+        assert graph.invoke(Command(resume="approve"), THREAD)["answer"] == GOOD
+
+    def test_question_names_the_model_and_the_reply_that_would_be_kept(self) -> None:
+        graph, _, _ = self.stopped()
+        told = graph.invoke(ASKED, THREAD)["__interrupt__"][0].value
+        assert told["call"]["model"]
+        assert told["best"] == BAD
+
+    def test_person_may_name_a_cheaper_tier_where_there_is_one(self) -> None:
+        given = models(small=BAD, large=GOOD, huge="The cable was laid in 1866, says the ship's log.")
+        written = policy(given, cascade=["small", "large", "huge"], budget={"approve_above_usd": 0.001})
+        written["tiers"]["large"]["models"][0]["price"] = {"input": 50, "output": 200}
+        written["tiers"]["huge"]["models"][0]["price"] = {"input": 20, "output": 80}
+        graph = compiled(written)
+        asked = graph.invoke(ASKED, THREAD)["__interrupt__"][0].value
+        (offer,) = asked["cheaper"]
+        assert (asked["call"]["tier"], offer["tier"]) == ("large", "huge")
+        assert offer["expected_usd"] < asked["expected_usd"]
+        assert asked["answers"] == ["approve", "refuse", "huge"]
+        assert "ship's log" in graph.invoke(Command(resume="huge"), THREAD)["answer"]
+        assert given["large"].calls == []
+
     async def test_approval_works_in_async_runs(self) -> None:
         given = models(small=BAD, large=GOOD)
         graph = compiled(policy(given, budget={"approve_above_usd": 0.001}))
@@ -220,6 +251,54 @@ class TestApproval:
         asked = graph.invoke(ASKED, THREAD)["__interrupt__"][0].value
         assert asked["replies"] == [BAD]
         assert graph.invoke(Command(resume="approve"), THREAD)["answer"] == BAD
+
+
+def test_step_is_that_whose_nodes_match_the_name() -> None:
+    written = policy(models(small=BAD, large=GOOD))
+    written["steps"] = {"synthesis": {**written["steps"]["answer"], "nodes": ["ans*"]}}
+    with capture_decisions() as decisions:
+        assert compiled(written).invoke(ASKED, THREAD)["answer"] == GOOD
+    assert decisions[0].plan.step == "synthesis"
+    assert len(decisions[0].attempts) == 2
+
+
+def test_key_that_the_state_does_not_have_is_told_when_drawn() -> None:
+    with pytest.raises(ValueError, match=r"no key 'anwser' for the reply; say `output=` one of: .*answer"):
+        compiled(policy(models(small=GOOD)), output="anwser")
+
+
+class Gathered(TypedDict, total=False):
+    question: str
+    answers: Annotated[list[str], operator.add]
+
+
+def test_texts_are_gathered_in_a_list_from_a_fan_out() -> None:
+    step = routed_step(
+        "answer", policy(models(small=GOOD)), state_schema=Gathered, prompt="{question}", output="answers"
+    )
+    builder = StateGraph(Gathered)
+    builder.add_node("answer", step)
+    builder.add_conditional_edges(START, lambda _: [Send("answer", {"question": q}) for q in ("a?", "b?")])
+    builder.add_edge("answer", END)
+    answers = builder.compile().invoke({"question": "both"})["answers"]
+    assert answers == [GOOD, GOOD]
+    assert all(type(answer) is str for answer in answers)
+
+
+def test_run_that_wants_an_endpoint_which_is_gone_says_so() -> None:
+    given, saver, dear = models(small=BAD, large=GOOD), InMemorySaver(), {"approve_above_usd": 0.001}
+
+    def graph(large: str) -> Any:
+        written = policy({"small": given["small"], large: given["large"]}, budget=dear)
+        builder = StateGraph(State)
+        add_routed_step(builder, "answer", written, output="answer")
+        builder.add_edge(START, "answer")
+        builder.add_edge("answer", END)
+        return builder.compile(checkpointer=saver)
+
+    assert "__interrupt__" in graph("large").invoke(ASKED, THREAD)
+    with pytest.raises(NoEndpointAvailable, match="large of tier large, which the policy no longer has"):
+        graph("other").invoke(Command(resume="approve"), THREAD)
 
 
 def routing_graph() -> tuple[Any, dict[str, ScriptedChatModel]]:

@@ -102,6 +102,8 @@ def test_reason_of_a_declared_step_names_path_and_pattern():
     ("request_", "step", "reason"),
     [
         (Request(RESULT, schema=dict, tools=(SEARCH,)), "extraction", "a schema is bound"),
+        (Request(ASKED, kwargs={"response_format": dict}), "extraction", "a response format is bound"),
+        (Request(ASKED, tools=(SEARCH,), kwargs={"response_format": dict}), "planning", None),
         (Request(RESULT, tools=(SEARCH,)), "tool_use", "the result of search comes last"),
         (
             Request(ASKED, tools=(SEARCH,)),

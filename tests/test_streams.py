@@ -7,13 +7,14 @@ from contextlib import aclosing, closing
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatGenerationChunk
 from routed_models import BAD, GOOD, STREAMS, Closing, calls, down, pieces, routed, shown
 
 from langroute import RoutedChatModel
 from langroute.errors import PartialStream
-from langroute.streams import CHUNKS, Gate
+from langroute.gates import Gate
+from langroute.streams import CHUNKS
 from langroute.testing import Answer, Fault, LoopbackProvider, ScriptedChatModel, capture_decisions
 from langroute.verifiers.base import PREFIX_CHARS
 
@@ -25,7 +26,7 @@ def chunk(text: str, **kwargs: Any) -> AIMessageChunk:
 
 
 def gate(commit: Any, passes: Any = lambda text: True) -> Gate:
-    return Gate(commit, CHUNKS.content, CHUNKS.is_last, passes)
+    return Gate(commit, CHUNKS, passes)
 
 
 ROLE, LAST = chunk(""), chunk("", chunk_position="last")
@@ -303,12 +304,27 @@ def test_cut_tool_call_of_a_stream_is_never_returned_as_whole(verify: list[str])
 
 
 @pytest.mark.parametrize("mode", ["invoke", "ainvoke", *STREAMS])
-async def test_empty_reply_that_ended_by_itself_is_a_reply(mode: str) -> None:
+async def test_empty_reply_is_a_failed_call(mode: str) -> None:
     with LoopbackProvider({"small-a": Answer(""), "small-b": GOOD}) as provider:
         model = routed({name: provider.chat_model(name) for name in ("small-a", "small-b")})
         with capture_decisions() as decisions:
-            assert await shown(model, mode) == ""
-    assert [attempt.outcome for attempt in decisions[0].attempts] == ["accepted"]
+            assert await shown(model, mode) == GOOD
+    first, second = decisions[0].attempts
+    assert (first.outcome, first.failure and first.failure.kind) == ("failed", "bad_response")
+    assert (second.why, second.outcome) == ("fallback", "accepted")
+
+
+@pytest.mark.parametrize("mode", ["invoke", "ainvoke", *STREAMS])
+async def test_silence_after_a_tools_result_is_a_reply(mode: str) -> None:
+    call = {"name": "send", "args": {}, "id": "1"}
+    asked = [
+        HumanMessage("Send it."),
+        AIMessage("", tool_calls=[call]),
+        ToolMessage("sent", tool_call_id="1"),
+    ]
+    with LoopbackProvider({"small-a": Answer(""), "small-b": GOOD}) as provider:
+        model = routed({name: provider.chat_model(name) for name in ("small-a", "small-b")})
+        assert await shown(model, mode, asked) == ""
 
 
 # A caller that leaves ------------------------------------------------------------------------------------

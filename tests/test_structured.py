@@ -47,10 +47,9 @@ async def test_every_kind_of_schema_gives_its_object(schema: Any, wanted: Any, w
 NO_OBJECT = {
     "a parse error": {"year": "long ago"},
     "no tool call at all": "It was 1866.",
-    "a refusal": Answer(refusal="I cannot say."),
     "broken arguments": Answer(tool_calls=(("Date", '{"year": 18'),)),
-    "nothing": Answer(""),
 }
+NO_REPLY = {"a refusal": Answer(refusal="I cannot say."), "nothing": Answer("")}
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])
@@ -64,6 +63,18 @@ async def test_reply_without_an_object_escalates(said: Any, way: str) -> None:
     first, second = decisions[0].attempts
     assert (first.outcome, second.why, second.outcome) == ("rejected", "escalation", "accepted")
     assert [verdict.verifier for verdict in first.verdicts if not verdict.accepted] == ["structured"]
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+@pytest.mark.parametrize("said", NO_REPLY.values(), ids=NO_REPLY.keys())
+async def test_refusal_and_silence_fall_back(said: Any, way: str) -> None:
+    model = routed({"small-a": said, "large-a": {"year": 1866}})
+    structured = model.with_structured_output(Date)
+    with capture_decisions() as decisions:
+        answer = await structured.ainvoke("When?") if way == "async" else structured.invoke("When?")
+    assert answer == Date(year=1866)
+    first, second = decisions[0].attempts
+    assert (first.outcome, second.why, second.outcome) == ("failed", "fallback", "accepted")
 
 
 METHODS = ["function_calling", "json_schema", "json_mode"]

@@ -1,4 +1,4 @@
-"""Telling a step that nobody said, declared or showed: by keywords, by examples, by a small model."""
+"""Telling a step that nobody said, declared or showed: by keywords, examples, a decision or a small model."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ from langroute.effects import Flow
 from langroute.policy import Policy
 from langroute.request import Request
 from langroute.routing.intent import Embedder, what_failed
+from langroute.routing.questions import DecisionModel
 from langroute.routing.words import Keywords
 
 if TYPE_CHECKING:
@@ -45,19 +46,34 @@ class _Findings:
     ) -> StepAnswer:
         return StepAnswer(step, source, reason, None, self.failed and step == "default", tuple(self.spend))
 
+    def none(self, name: str) -> StepAnswer:
+        """Return the answer of a classifier that is sure that the call is none of the steps."""
+        self.notes.append(f"{name} named none of the steps")
+        self.failed = False
+        return self.answer("default", "; ".join(self.notes))
+
 
 class Classifier:
-    """The classifiers of a policy, compiled once and tried in this order: keywords, examples, model.
+    """The classifiers of a policy, compiled once.
+
+    They are tried in this order: keywords, examples, the decision model given from Python, the small model.
 
     A classifier may see a prompt only where every step it could choose, and the default, allows its
     boundary; otherwise it is passed over. Where one errs, is late or answers nonsense and no later one
     knows better, the answer is `default` and `unsure`.
     """
 
-    def __init__(self, policy: Policy, endpoints: "Endpoints", embedder: Embedder | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        endpoints: "Endpoints",
+        embedder: Embedder | None = None,
+        decision_model: DecisionModel | None = None,
+    ) -> None:
         written = policy.classify
         self._policy = policy
         self._embedder = embedder
+        self._decision_model = decision_model if policy.steps else None
         self._keywords = {step: Keywords(words) for step, words in written.keywords.items()}
         self._model: Endpoint | None = endpoints.tier(written.model)[0] if written.model is not None else None
         self._guess = _guess_schema([*policy.steps, "default"])
@@ -65,13 +81,14 @@ class Classifier:
         self._described = "\n".join(f"- {name}{why}" for name, why in described)
 
     def __bool__(self) -> bool:
-        return bool(self._keywords or self._policy.classify.examples or self._model)
+        return bool(self._keywords or self._policy.classify.examples or self._decision_model or self._model)
 
     def classify(self, request: Request) -> Flow[StepAnswer]:
         """Return the step of a request, `default` where none is found."""
         findings = _Findings()
         found = self._by_keywords(request, findings)
         found = found or (yield from self._by_examples(request, findings))
+        found = found or (yield from self._by_decision_model(request, findings))
         found = found or (yield from self._by_model(request, findings))
         if found is not None:
             return found
@@ -120,6 +137,24 @@ class Classifier:
         )
         return None
 
+    def _by_decision_model(self, request: Request, findings: _Findings) -> Flow[StepAnswer | None]:
+        """Return the step that the decision model names, where it is sure enough."""
+        given = self._decision_model
+        if given is None:
+            return None
+        if (barred := self._barred(given.boundary, self._policy.steps)) is not None:
+            findings.notes.append(f"{given.name} passed over: {barred}")
+            return None
+        told = yield from given.step(request, {name: step.why for name, step in self._policy.steps.items()})
+        findings.spend.extend(told.spend)
+        if told.value == "default":
+            return findings.none(given.name)
+        if told.value is not None:
+            return findings.answer(told.value, told.reason)
+        findings.failed = True
+        findings.notes.append(told.reason)
+        return None
+
     def _by_model(self, request: Request, findings: _Findings) -> Flow[StepAnswer | None]:
         """Return the step that the small model names; one that the policy does not know is nonsense."""
         model = self._model
@@ -131,9 +166,8 @@ class Classifier:
         prompt = _PROMPT.format(steps=self._described, call=request.question or request.sample)
         timeout_s = self._policy.classify.timeout_s
         try:
-            opinion = yield from ask(
-                model, prompt, purpose="classifier", schema=self._guess, timeout_s=timeout_s
-            )
+            how: dict[str, Any] = {"schema": self._guess, "timeout_s": timeout_s, "purse": request.purse}
+            opinion = yield from ask(model, prompt, purpose="classifier", **how)
         except Exception as error:
             findings.failed = True
             findings.notes.append(f"{model.name} gave no answer: {what_failed(error)}")
@@ -144,9 +178,7 @@ class Classifier:
         if step in self._policy.steps:
             return findings.answer(step, f"named by {model.name}")
         if step == "default":
-            findings.notes.append(f"{model.name} named none of the steps")
-            findings.failed = False
-            return findings.answer("default", "; ".join(findings.notes))
+            return findings.none(model.name)
         findings.failed = True
         findings.notes.append(f"{model.name} named {step[:60]!r}, which is no step of the policy")
         return None

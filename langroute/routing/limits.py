@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from langroute.health import Obstacle
 from langroute.request import Request
 
 if TYPE_CHECKING:
@@ -41,17 +42,25 @@ def reachable(
     tiers: Iterable[Candidates],
     request: Request,
     output_tokens: int,
-    unavailable: Callable[["Endpoint"], str | None] | None,
+    unavailable: Callable[["Endpoint"], Obstacle | None] | None,
     reasons: list[str],
+    too_dear: Callable[["Endpoint"], str | None] | None = None,
 ) -> list[Candidates]:
-    """Return the tiers that can take the request, and add to `reasons` why each endpoint was passed over."""
+    """Return the tiers that can take the request, and add to `reasons` why each endpoint was passed over.
+
+    Where all that could take it are unavailable for now, the one that is back first stays.
+    """
     left: list[Candidates] = []
+    out: list[tuple[float, Candidates]] = []
     for tier in tiers:
         kept: list[Endpoint] = []
         for endpoint in tier.endpoints:
             why = endpoint.lacks(request) or endpoint.too_small(request, output_tokens)
-            if why is None and unavailable is not None:
-                why = unavailable(endpoint)
+            if why is None and too_dear is not None:
+                why = too_dear(endpoint)
+            if why is None and unavailable is not None and (obstacle := unavailable(endpoint)) is not None:
+                why = obstacle.reason
+                out.append((obstacle.wait_s, Candidates(tier.tier, tier.rank, (endpoint,))))
             if why is None:
                 kept.append(endpoint)
             else:
@@ -62,6 +71,10 @@ def reachable(
             left.append(Candidates(tier.tier, tier.rank, tuple(kept)))
         else:
             reasons.append(f"dropped tier {tier.tier}: it has no endpoint left")
+    if out and not left:
+        _, last = min(out, key=lambda pair: pair[0])
+        reasons.append(f"kept {last.endpoints[0].name} all the same: a step keeps its last endpoint")
+        left.append(last)
     return left
 
 

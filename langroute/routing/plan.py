@@ -7,22 +7,27 @@ an earlier one demanded; where the tier it wants has no endpoint left, the highe
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from langroute.budget import Room
 from langroute.cascade import Choice, Plan, Rung
+from langroute.cost import Spend
 from langroute.decision import StepAnswer
 from langroute.effects import Flow
-from langroute.errors import NoEndpointAvailable
+from langroute.errors import BudgetExceeded, NoEndpointAvailable
+from langroute.health import Obstacle
 from langroute.policy import Policy, StepPolicy
 from langroute.request import Request
 from langroute.routing.difficulty import difficulty
 from langroute.routing.intent import Embedder
 from langroute.routing.limits import Candidates, in_time, reachable, within_boundary
 from langroute.routing.money import rungs, stay_or_leave
+from langroute.routing.questions import DecisionModel, Told
 from langroute.routing.rules import Rules
 from langroute.routing.stakes import STAKES_KEY, demanded
+from langroute.spending import worst_usd
 
 if TYPE_CHECKING:
     from langroute.endpoints import Endpoint, Endpoints
@@ -58,7 +63,8 @@ class Planner:
         endpoints: "Endpoints",
         embedder: Embedder | None = None,
         *,
-        unavailable: Callable[["Endpoint"], str | None] | None = None,
+        difficulty_model: DecisionModel | None = None,
+        unavailable: Callable[["Endpoint"], Obstacle | None] | None = None,
     ) -> None:
         """Compile a policy.
 
@@ -66,11 +72,14 @@ class Planner:
             policy: The policy; its tiers, rules and stakes are read.
             endpoints: Its endpoints by tier.
             embedder: Embeddings for rules on intent; without it such rules are passed over.
-            unavailable: Says why an endpoint may not be called now, None where it may; without it all may.
+            difficulty_model: Scores the difficulty in place of langroute's own score.
+            unavailable: Says what is in the way of calling an endpoint now, None where nothing is; the last
+                endpoint of a step stays, whatever it says.
         """
         self._policy = policy
         self._ranks = {tier: rank for rank, tier in enumerate(policy.tiers)}
         self._rules = Rules(policy, embedder)
+        self._difficulty_model = difficulty_model
         self._unavailable = unavailable
         tiers = {tier: Candidates(tier, rank, endpoints.tier(tier)) for tier, rank in self._ranks.items()}
         self._bindings = {name: self._bind(name, step, tiers) for name, step in policy.steps.items()}
@@ -83,6 +92,8 @@ class Planner:
             if reasons:
                 outside[tier] = reasons
         bound = f"{name} is bound to {', then '.join(step.cascade)}"
+        if step.blame is not None:
+            bound += f"; in a graph it may go back to {step.blame}"
         cascade = tuple(inside[tier] for tier in step.cascade)
         blind = self._rules.blind(name, step.boundary)
         return _Binding(step, bound, cascade, inside, outside, blind, self._alone(name, step, bound, cascade))
@@ -96,29 +107,39 @@ class Planner:
         follow such a call, so nothing asks for its expected cost.
         """
         endpoints = [endpoint for tier in cascade for endpoint in tier.endpoints]
-        weighed = step.stakes or step.latency_budget_s or step.boundary or self._unavailable or self._rules
+        weighed = step.stakes or step.latency_budget_s or step.boundary or self._rules
         if len(endpoints) != 1 or len(cascade) != 1 or weighed:
             return None
         endpoint = endpoints[0]
         choice = Choice(endpoint.name, None, endpoint.expected_s, endpoint.context_tokens)
         rungs = (Rung(cascade[0].tier, (choice,)),)
-        return endpoint, Plan(name, rungs, step.repair, step.on_exhausted, reasons=(bound,))
+        return endpoint, Plan(
+            name, rungs, step.repair, step.on_exhausted, reasons=(bound,), deadline_s=step.deadline_s
+        )
 
     def plan(self, request: Request, answer: StepAnswer) -> Flow[Plan]:
-        """Return the plan of the step in `answer`; a flow, because a rule on intent may wait for embeddings.
+        """Return the plan of the step in `answer`; a flow: embeddings or a decision model may be waited for.
 
         Raises:
             NoEndpointAvailable: Nothing of the step may be called; the message lists each endpoint and why.
+        BudgetExceeded: Nothing may be, and of what could take the request nothing can be paid for.
         """
         binding = self._bindings.get(answer.step, self._default)
         step = binding.step
+        till = None if request.purse is None else _Till((yield from request.purse.look()), request, step)
         if binding.alone is not None and STAKES_KEY not in request.metadata and not answer.unsure:
             endpoint, plan = binding.alone
-            misfit = endpoint.lacks(request) or endpoint.too_small(request, step.expected_output_tokens)
-            if misfit is None and plan.step == answer.step:
+            weighed = (
+                endpoint.lacks(request)
+                or endpoint.too_small(request, step.expected_output_tokens)
+                or (till is not None and till.too_dear(endpoint))
+                or (self._unavailable is not None and self._unavailable(endpoint))
+            )
+            if not weighed and plan.step == answer.step:
                 return plan
         reasons = [binding.bound]
-        tiers = self._reachable(binding, request, answer.step, reasons)
+        spend: tuple[Spend, ...] = ()
+        tiers = self._reachable(binding, request, answer.step, reasons, till)
         if answer.unsure:
             reasons.append(f"unsure which step this is: starts at its safe tier, {tiers[-1].tier}")
             tiers = tiers[-1:]
@@ -127,9 +148,9 @@ class Planner:
         if step.latency_budget_s is not None:
             tiers = in_time(tiers, step.latency_budget_s, reasons)
         if step.route.difficulty is not None and len(tiers) > 1:
-            tiers = tiers[
-                self._hard_start(tiers, binding, request, step.route.difficulty.threshold, reasons) :
-            ]
+            told = yield from self._how_hard(request, answer.step, step.boundary, reasons)
+            spend = told.spend
+            tiers = tiers[self._hard_start(tiers, binding, told, step.route.difficulty.threshold, reasons) :]
         if request.holder is not None:
             tiers = stay_or_leave(
                 tiers, request, step.expected_output_tokens, self._policy.cache_margin, reasons
@@ -144,23 +165,50 @@ class Planner:
             step.latency_budget_s,
             limit_usd,
             tuple(reasons),
+            spend,
+            step.deadline_s,
+            step.continue_streams,
         )
 
+    def outlines(self, request: Request, step_name: str) -> Iterator[Plan]:
+        """Yield the plans of requests like this one, wherever rules, tools and difficulty let them start.
+
+        None where nothing may be called. Who is out for now does not count: that passes.
+        """
+        binding = self._bindings.get(step_name, self._default)
+        step, output_tokens = binding.step, binding.step.expected_output_tokens
+        limit_usd = self._policy.budget.approve_above_usd
+        left = reachable(self._at_stake(binding, request, []), request, output_tokens, None, [])
+        worded = self._rules or step.after_tool or step.on_tool_error or step.route.difficulty
+        for start in range(len(left) if worded else min(1, len(left))):
+            tiers = left[start:]
+            if step.latency_budget_s is not None:
+                tiers = in_time(tiers, step.latency_budget_s, [])
+            tiers = stay_or_leave(tiers, request, output_tokens, self._policy.cache_margin, [])
+            made = rungs(tiers, request, output_tokens, priced=limit_usd is not None)
+            plan = Plan(step_name, made, step.repair, step.on_exhausted, step.latency_budget_s, limit_usd)
+            yield replace(plan, continue_streams=step.continue_streams)
+
     def _reachable(
-        self, binding: _Binding, request: Request, step: str, reasons: list[str]
+        self, binding: _Binding, request: Request, step: str, reasons: list[str], till: "_Till | None"
     ) -> list[Candidates]:
-        """Return the tiers that can take the request and that its stakes allow."""
-        tiers: Sequence[Candidates] = binding.cascade
-        if STAKES_KEY in request.metadata or binding.step.stakes is not None:
-            tiers = self._at_stake(binding, request, reasons)
+        """Return the tiers that can take the request, that its stakes allow and its budgets pay for."""
+        tiers = self._at_stake(binding, request, reasons)
         if binding.outside:
             reasons.extend(reason for tier in tiers for reason in binding.outside.get(tier.tier, ()))
-        left = reachable(tiers, request, binding.step.expected_output_tokens, self._unavailable, reasons)
+        too_dear = None if till is None else till.too_dear
+        output_tokens = binding.step.expected_output_tokens
+        left = reachable(tiers, request, output_tokens, self._unavailable, reasons, too_dear)
+        if not left and till is not None and till.refusal is not None:
+            till.refusal.args = (f"step {step}: {'; '.join(reasons)}",)
+            raise till.refusal
         if not left:
             raise NoEndpointAvailable(f"no endpoint may be called for step {step}: {'; '.join(reasons)}")
         return left
 
     def _at_stake(self, binding: _Binding, request: Request, reasons: list[str]) -> Sequence[Candidates]:
+        if STAKES_KEY not in request.metadata and binding.step.stakes is None:
+            return binding.cascade
         demand = demanded(self._policy.stakes, self._ranks, binding.step, request)
         if demand is None:
             return binding.cascade
@@ -205,25 +253,59 @@ class Planner:
         self,
         tiers: Sequence[Candidates],
         binding: _Binding,
-        request: Request,
+        told: Told,
         threshold: float,
         reasons: list[str],
     ) -> int:
-        """Return the rung that the difficulty score asks for.
+        """Return the rung that the difficulty score asks for; the top where a decision model gives none.
 
         Of n rungs of the step's cascade (counted from 0), a score at or over the threshold starts at
         `1 + floor((score - threshold) / (1 - threshold) * (n - 1))`, at most at the top: the range from the
         threshold to 1 is shared out evenly among the rungs above the first.
         """
-        judged = difficulty(request)
-        figures = f"difficulty {judged.score:.2f} ({judged.leading})"
-        if judged.score < threshold:
-            reasons.append(f"{figures} is below {threshold:g}: no higher start")
+        score = told.value
+        if score is None:
+            return self._raised(tiers, 0, tiers[-1].tier, f"difficulty unknown, as {told.reason}", reasons)
+        if score < threshold:
+            reasons.append(f"{told.reason} is below {threshold:g}: no higher start")
             return 0
         top = len(binding.cascade) - 1
-        share = (judged.score - threshold) / (1 - threshold) if threshold < 1 else 0.0
+        share = (score - threshold) / (1 - threshold) if threshold < 1 else 0.0
         wanted = binding.cascade[min(1 + math.floor(share * top), top)]
-        return self._raised(tiers, 0, wanted.tier, f"{figures} reaches {threshold:g}", reasons)
+        return self._raised(tiers, 0, wanted.tier, f"{told.reason} reaches {threshold:g}", reasons)
+
+    def _how_hard(
+        self, request: Request, step: str, allowed: Sequence[str] | None, reasons: list[str]
+    ) -> Flow[Told]:
+        """Return how hard the request is, by the decision model where it may see the prompt."""
+        given = self._difficulty_model
+        if given is not None and (allowed is None or given.boundary in allowed):
+            return (yield from given.difficulty(request))
+        if given is not None:
+            reasons.append(
+                f"{given.name} passed over: it runs in boundary {given.boundary}, which {step} does not allow"
+            )
+        judged = difficulty(request)
+        return Told(judged.score, f"difficulty {judged.score:.2f} ({judged.leading})")
+
+
+@dataclass(slots=True)
+class _Till:
+    """What a request may still spend, and the last reason why it may not spend it on an endpoint."""
+
+    room: Room
+    request: Request
+    step: StepPolicy
+    refusal: BudgetExceeded | None = None
+
+    def too_dear(self, endpoint: "Endpoint") -> str | None:
+        """Return why the worst case of a call does not fit; None where it does."""
+        worst = worst_usd(endpoint, self.request, self.step.expected_output_tokens)
+        refusal = self.room.refusal(worst)
+        if refusal is None:
+            return None
+        self.refusal = refusal
+        return str(refusal)
 
 
 def _after_tools(step: StepPolicy, request: Request) -> list[tuple[str, str]]:

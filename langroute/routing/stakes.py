@@ -25,7 +25,8 @@ def demanded(
 ) -> Demand | None:
     """Return the higher of what the caller and the step demand; None where nothing is at stake.
 
-    A level that the policy does not know is taken for its highest: when in doubt, the capable tier.
+    A level that the policy does not know is taken for its highest, and where it has none for the top of
+    the step's cascade: when in doubt, the capable tier.
     """
     said = request.metadata.get(STAKES_KEY)
     levels = stakes.levels
@@ -37,13 +38,13 @@ def demanded(
         tier = levels[said].tier
         demands.append(Demand(tier, f"stakes {said}, said by the caller: {tier} or above answers"))
     elif said is not None:
-        demands.append(_unknown(stakes, ranks, said))
+        demands.append(_unknown(stakes, ranks, step, said))
     return max(demands, key=lambda demand: ranks[demand.tier], default=None)
 
 
-def _unknown(stakes: StakesPolicy, ranks: Mapping[str, int], said: object) -> Demand:
+def _unknown(stakes: StakesPolicy, ranks: Mapping[str, int], step: StepPolicy, said: object) -> Demand:
     shown = repr(said)[:60]
-    tiers = [level.tier for level in stakes.levels.values()] or list(ranks)
+    tiers = [level.tier for level in stakes.levels.values()] or step.cascade
     tier = max(tiers, key=lambda name: ranks[name])
     return Demand(
         tier,

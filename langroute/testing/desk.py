@@ -1,6 +1,7 @@
 """The loopback provider without its HTTP: what was asked, what is to fail, what the models answer."""
 
 import json
+import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,17 @@ class RecordedRequest:
     """Lower-case names, without the key."""
 
 
+@dataclass(slots=True)
+class _Told:
+    """A fault that a model was told, and of which calls."""
+
+    fault: Fault
+    left: int | None
+    """Calls that it still lasts; None for every call."""
+    share: float
+    chance: random.Random
+
+
 class Desk:
     """All that a provider knows and remembers; safe to use from several threads."""
 
@@ -49,7 +61,7 @@ class Desk:
         self.api_key = api_key
         self._windows = dict(windows)
         self._caches = {name: PrefixCache() for name in models}
-        self._faults: dict[str, list[tuple[Fault, int | None]]] = {name: [] for name in models}
+        self._faults: dict[str, list[_Told]] = {name: [] for name in models}
         self._requests: list[RecordedRequest] = []
         self._lock = threading.Lock()
 
@@ -59,13 +71,17 @@ class Desk:
         with self._lock:
             return list(self._requests)
 
-    def add_fault(self, model: str, fault: Fault, times: int | None) -> None:
+    def add_fault(
+        self, model: str, fault: Fault, times: int | None, share: float = 1.0, seed: int = 0
+    ) -> None:
         """Queue a fault behind those the model was told before."""
         queue = self._told(model)
         if times is not None and times < 1:
             raise ValueError(f"times is {times}; a fault lasts at least one call, or None for every call")
+        if not 0 < share <= 1:
+            raise ValueError(f"share is {share}; it is the part of the calls that fail, in (0, 1]")
         with self._lock:
-            queue.append((fault, times))
+            queue.append(_Told(fault, times, share, random.Random(seed)))  # noqa: S311 - no secret
 
     def clear_faults(self, model: str) -> None:
         """Forget every fault the model was told."""
@@ -73,7 +89,7 @@ class Desk:
         with self._lock:
             queue.clear()
 
-    def _told(self, model: str) -> list[tuple[Fault, int | None]]:
+    def _told(self, model: str) -> list[_Told]:
         if model not in self._faults:
             raise KeyError(f"no model {model!r} is served here; there are: {', '.join(self.models)}")
         return self._faults[model]
@@ -84,10 +100,12 @@ class Desk:
             queue = self._faults[model]
             if not queue:
                 return None
-            fault, left = queue[0]
-            if left is not None:
-                queue[:1] = [(fault, left - 1)] if left > 1 else []
-            return fault
+            told = queue[0]
+            if told.left is not None:
+                told.left -= 1
+                if not told.left:
+                    queue.pop(0)
+            return told.fault if told.chance.random() < told.share else None
 
     def record(self, path: str, headers: Mapping[str, str], raw: bytes) -> RecordedRequest:
         """Note what arrived, before anything is checked."""

@@ -104,18 +104,32 @@ class LoopbackProvider:
         """Everything that arrived so far, in order, refused requests too; a copy."""
         return self._desk.requests
 
+    @property
+    def connections(self) -> int:
+        """How many connections are open now; none when it is not running."""
+        return 0 if self._server is None else self._server.connections
+
     def calls(self, model: str) -> int:
         """Return how many requests named this model, failed ones too."""
         return sum(request.model == model for request in self.requests)
 
-    def fail(self, model: str, fault: Fault, times: int | None = None) -> None:
+    def fail(
+        self, model: str, fault: Fault, times: int | None = None, *, share: float = 1.0, seed: int = 0
+    ) -> None:
         """Tell a model to fail `times` calls (None: from now on); faults told one after the other queue up.
+
+        Args:
+            model: The model.
+            fault: How.
+            times: How many of its next calls.
+            share: The part of those calls that fail, drawn call by call.
+            seed: Of the draws.
 
         Raises:
             KeyError: The model is not served here.
-            ValueError: `times` is less than one.
+            ValueError: `times` is less than one, or `share` is not in (0, 1].
         """
-        self._desk.add_fault(model, fault, times)
+        self._desk.add_fault(model, fault, times, share, seed)
 
     def heal(self, model: str) -> None:
         """Forget every fault that the model was told.

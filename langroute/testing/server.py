@@ -8,7 +8,7 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,13 +16,14 @@ import uvicorn
 from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from langroute.testing import failing
 from langroute.testing.desk import Desk, RecordedRequest
 from langroute.testing.faults import Fault
-from langroute.testing.wire import Answer, WireError, chunks
+from langroute.testing.wire import WireError
 
 __all__ = ["LoopbackServer"]
 
@@ -30,8 +31,6 @@ STOP_TIMEOUT_S = 1.0
 """How long a stop waits for handlers whose connection it dropped; brains that block longer are left."""
 
 _NO_LINGER = struct.pack("ii", 1, 0)
-_PAGE = "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in.</body></html>"
-_BROKEN_JSON = '{"id": "chatcmpl-0", "object": "chat.completion", "choices": [{"index": 0, "mess'
 
 
 class LoopbackServer:
@@ -67,6 +66,11 @@ class LoopbackServer:
         self._thread.start()
         self._server.ready.wait()
 
+    @property
+    def connections(self) -> int:
+        """How many connections are open now."""
+        return len(self._server.connections())
+
     def stop(self) -> None:
         """Drop every open connection and end the thread."""
         self._server.request_stop()
@@ -86,9 +90,9 @@ class LoopbackServer:
         try:
             self._desk.require_key(request.headers.get("authorization"))
         except WireError as error:
-            return _refusal(error)
+            return failing.refused(error)
         if (request.method, path) != ("GET", "/v1/models"):
-            return _refusal(WireError(404, f"Invalid URL ({request.method} {path})"))
+            return failing.refused(WireError(404, f"Invalid URL ({request.method} {path})"))
         served = [
             {"id": name, "object": "model", "created": 0, "owned_by": "langroute"}
             for name in self._desk.models
@@ -105,56 +109,55 @@ class LoopbackServer:
                 return _reply(await self._complete(asked), asked)
             return await self._fail(fault, asked, request)
         except WireError as error:
-            return _refusal(error)
+            return failing.refused(error)
         except asyncio.CancelledError:
             # Only the end of the loop cancels a request: the server stopped while a brain was at it. The
             # client has gone by then, and uvicorn would print the cancellation as the application's error.
             return Response()
 
-    async def _complete(self, asked: RecordedRequest, answer: Answer | None = None) -> dict[str, Any]:
+    async def _complete(self, asked: RecordedRequest) -> dict[str, Any]:
         # In a thread, since a brain may take its time or wait for its test; left behind if the server stops.
-        return await run_sync(partial(self._desk.complete, asked, answer), abandon_on_cancel=True)
+        return await run_sync(partial(self._desk.complete, asked), abandon_on_cancel=True)
 
     async def _fail(self, fault: Fault, asked: RecordedRequest, request: Request) -> Response:
-        if fault.delay_s and await _left_within(request, fault.delay_s):
+        connection = _Connection(self._server, request)
+        if fault.delay_s and await connection.left_within(fault.delay_s):
             return Response()
-        if fault.kind == "drop":
-            self._break(request, reset=False)
-        if fault.kind in ("drop", "hang"):
-            await _left(request)
+        if await failing.raw(fault, connection):
             return Response()
-        page = _page(fault, asked)
-        if page is not None:
-            return page
-        whole = await self._complete(asked, Answer("") if fault.kind == "empty" else None)
-        if fault.kind in ("cut", "reset"):
-            return self._broken_off(whole, fault, asked, request)
-        return _reply(whole, asked)
+        page = failing.page(fault, str(request.url))
+        return page or failing.response(await self._complete(asked), fault, asked, connection)
 
-    def _broken_off(
-        self, whole: dict[str, Any], fault: Fault, asked: RecordedRequest, request: Request
-    ) -> StreamingResponse:
-        """Return the head of a reply, and then a clean end or a reset."""
-        if asked.stream:
-            pieces, media_type = _events(whole, asked)[: fault.after_chunks], "text/event-stream"
-        else:
-            text = json.dumps(whole)
-            pieces, media_type = [text[: len(text) // 2]], "application/json"
 
-        async def head() -> AsyncIterator[str]:
-            for piece in pieces:
-                yield piece
-            if fault.kind == "reset":
-                self._break(request, reset=True)
-                await _left(request)
+class _Connection:
+    """The connection under one request."""
 
-        return StreamingResponse(head(), media_type=media_type)
+    def __init__(self, server: "_Server", request: Request) -> None:
+        self._server = server
+        self._request = request
 
-    def _break(self, request: Request, *, reset: bool) -> None:
-        """Close the request's connection under it; `reset` makes the client see a reset, not an end."""
-        for connection in self._server.connections():
-            if connection.client == request.scope["client"]:
-                _abort(connection.transport, reset=reset)
+    async def left(self) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+
+    async def left_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self.left(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def end(self, *, reset: bool) -> None:
+        for transport in self._transports():
+            _end(transport, reset=reset)
+
+    def write(self, data: bytes) -> None:
+        for transport in self._transports():
+            transport.write(data)
+
+    def _transports(self) -> list[asyncio.Transport]:
+        client = self._request.scope["client"]
+        return [each.transport for each in self._server.connections() if each.client == client]
 
 
 class _Server(uvicorn.Server):
@@ -187,7 +190,7 @@ class _Server(uvicorn.Server):
 
     def connections(self) -> list[H11Protocol]:
         """Return the connections that are open."""
-        return [each for each in self.server_state.connections if isinstance(each, H11Protocol)]
+        return [each for each in tuple(self.server_state.connections) if isinstance(each, H11Protocol)]
 
 
 def _abort(transport: asyncio.Transport, *, reset: bool) -> None:
@@ -196,25 +199,12 @@ def _abort(transport: asyncio.Transport, *, reset: bool) -> None:
     transport.abort()
 
 
-async def _left(request: Request) -> None:
-    """Wait until the client has gone, or the server has dropped it."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _left_within(request: Request, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(_left(request), seconds)
-    except TimeoutError:
-        return False
-    return True
-
-
-def _events(whole: dict[str, Any], asked: RecordedRequest) -> list[str]:
-    """Return the server-sent events of a completion, `[DONE]` last."""
-    options = asked.body.get("stream_options") or {}
-    parts = chunks(whole, include_usage=bool(options.get("include_usage")))
-    return [*(f"data: {json.dumps(part)}\n\n" for part in parts), "data: [DONE]\n\n"]
+def _end(transport: asyncio.Transport, *, reset: bool) -> None:
+    """Close a connection, what was written before it sent first, or reset it."""
+    if reset:
+        _abort(transport, reset=True)
+    else:
+        transport.close()
 
 
 async def _each(pieces: Sequence[str]) -> AsyncIterator[str]:
@@ -226,25 +216,4 @@ def _reply(whole: dict[str, Any], asked: RecordedRequest) -> Response:
     if not asked.stream:
         # Not starlette's JSONResponse, which cannot send the lone surrogates that a careless client sends.
         return Response(json.dumps(whole), media_type="application/json")
-    return StreamingResponse(_each(_events(whole, asked)), media_type="text/event-stream")
-
-
-def _refusal(error: WireError, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(json.dumps(error.body), error.status, headers, media_type="application/json")
-
-
-def _page(fault: Fault, asked: RecordedRequest) -> Response | None:
-    """Return what a fault sends in place of any reply; None where it begins with a reply."""
-    match fault.kind:
-        case "status" if fault.body is not None:
-            return Response(fault.body, fault.status, dict(fault.headers))
-        case "status":
-            error = WireError(fault.status, fault.message, code=fault.code)
-            return _refusal(error, fault.headers)
-        case "html":
-            return HTMLResponse(_PAGE)
-        case "malformed" if asked.stream:
-            return Response(f"data: {_BROKEN_JSON}\n\n", media_type="text/event-stream")
-        case "malformed":
-            return Response(_BROKEN_JSON, media_type="application/json")
-    return None
+    return StreamingResponse(_each(failing.events(whole, asked)), media_type="text/event-stream")

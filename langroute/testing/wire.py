@@ -71,9 +71,8 @@ class WireError(Exception):
         self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-def tokens(text: str | None) -> list[str]:
-    """Return `text` in estimated tokens of `CHARACTERS_PER_TOKEN` characters; joined they are the text."""
-    size = CHARACTERS_PER_TOKEN
+def tokens(text: str | None, size: int = CHARACTERS_PER_TOKEN) -> list[str]:
+    """Return `text` in estimated tokens of `size` characters; joined they are the text."""
     return [text[at : at + size] for at in range(0, len(text), size)] if text else []
 
 
@@ -107,13 +106,18 @@ def completion(
     }
 
 
-def chunks(whole: Mapping[str, Any], *, include_usage: bool) -> Iterator[dict[str, Any]]:
-    """Take a `chat.completion` apart into the chunks of a stream: role, deltas, finish reason, usage."""
+def chunks(
+    whole: Mapping[str, Any], *, include_usage: bool, piece_chars: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """Take a `chat.completion` apart into the chunks of a stream: role, deltas, finish reason, usage.
+
+    Each delta is one token, or `piece_chars` characters.
+    """
     choice, message = whole["choices"][0], whole["choices"][0]["message"]
     head = {key: whole[key] for key in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
     if include_usage:
         head["usage"] = None
-    for delta, logprobs in _deltas(message, choice["logprobs"]):
+    for delta, logprobs in _deltas(message, choice["logprobs"], piece_chars or CHARACTERS_PER_TOKEN):
         yield head | {"choices": [_chunk_choice(delta, logprobs=logprobs)]}
     yield head | {"choices": [_chunk_choice({}, finish_reason=choice["finish_reason"])]}
     if include_usage:
@@ -204,12 +208,12 @@ def _chunk_choice(
 
 
 def _deltas(
-    message: Mapping[str, Any], logprobs: Mapping[str, Any] | None
+    message: Mapping[str, Any], logprobs: Mapping[str, Any] | None, size: int
 ) -> Iterator[tuple[dict[str, Any], Mapping[str, Any] | None]]:
     """Yield each delta of a message with its share of the logprobs."""
     opening = None if message["content"] is None else ""
     yield {"role": "assistant", "content": opening, "refusal": None}, None
-    for at, token in enumerate(tokens(message["content"])):
+    for at, token in enumerate(tokens(message["content"], size)):
         share = logprobs and {"content": logprobs["content"][at : at + 1], "refusal": None}
         yield {"content": token}, share
     for token in tokens(message["refusal"]):
@@ -218,5 +222,5 @@ def _deltas(
         function = call["function"]
         opened = {**call, "index": index, "function": {"name": function["name"], "arguments": ""}}
         yield {"tool_calls": [opened]}, None
-        for token in tokens(function["arguments"]):
+        for token in tokens(function["arguments"], size):
             yield {"tool_calls": [{"index": index, "function": {"arguments": token}}]}, None

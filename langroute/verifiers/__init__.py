@@ -10,6 +10,7 @@ that cannot be told.
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from langroute.attempts import Verdict
 from langroute.verifiers.base import PREFIX_CHARS, Asker, Case, Opinion, Verifier
 from langroute.verifiers.citations import Citations
 from langroute.verifiers.combine import AllOf, AnyOf, Sampled
@@ -52,6 +53,7 @@ __all__ = [
     "Schema",
     "SelfRated",
     "ToolCalls",
+    "Verdict",
     "Verifier",
     "VerifierSpec",
 ]

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from langroute.cascade import Verdict
 from langroute.cost import Spend
+from langroute.redaction import printable
 from langroute.request import Request, message_text
 
 __all__ = ["PREFIX_CHARS", "Asker", "Case", "CustomCheck", "Opinion", "Verifier", "shown", "without_thoughts"]
@@ -116,6 +117,11 @@ class Verifier(BaseModel):
         """Whether the check calls a model: such checks run last, and only while nothing was found wrong."""
         return bool(self.tiers())
 
+    @property
+    def may_blame_input(self) -> bool:
+        """Whether a rejection may blame the step's input: the check compares the reply with its sources."""
+        return False
+
     def check(self, case: Case) -> Verdict:  # noqa: ARG002  # subclasses look at it
         """Return the verdict on one reply, without waiting for anything."""
         raise TypeError(f"{type(self).__name__} must define check() or judge()")
@@ -147,5 +153,5 @@ def without_thoughts(text: str) -> str:
 
 def shown(text: str, limit: int = 80) -> str:
     """Return text of a reply as it may stand in a reason: one line, at most `limit` characters."""
-    line = " ".join(text[: 2 * limit].split())
+    line = printable(" ".join(text[: 2 * limit].split()))
     return line if len(line) <= limit and len(text) <= 2 * limit else f"{line[: limit - 1]}…"

@@ -69,15 +69,24 @@ class Citations(Verifier):
     quotation marks is checked when a citation stands next to it in the sentence. In a structured reply,
     fields whose names say `source`, `citation`, `reference` or `doc` hold ids too. The score is the share
     of citations and quotations that hold.
+
+    A citation or a quotation that the documents do not have blames the step's input, and so does a list of
+    documents that was given and is empty; a reply without a citation is its model's own fault.
     """
 
     name: ClassVar[str] = "citations"
+
+    @property
+    def may_blame_input(self) -> bool:
+        """Whether a rejection may blame the step's input: it may lack what is cited."""
+        return True
 
     def check(self, case: Case) -> Verdict:
         """Accept a reply whose citations and quotations all hold."""
         index = _Index(case.request.documents)
         if not index.count:
-            return self.rejects("no documents were supplied, so no citation can be checked", 0.0, unsure=True)
+            nothing = "no documents were supplied, so no citation can be checked"
+            return self.rejects(nothing, 0.0, unsure=True, blames_input=case.request.given_documents == ())
         text = _CODE.sub(" ", without_thoughts(citable_text(case)))
         citations = _citations(text, index)
         quotes = list(islice(QUOTE.finditer(text), _MAX_QUOTES + 1))
@@ -99,9 +108,10 @@ class Citations(Verifier):
         score = 1 - (len(unknown) + len(wrong)) / (len(references) + checked)
         if unknown:
             names = ", ".join(f"[{shown(ref, 40)}]" for ref in unknown[:3])
-            return self.rejects(f"the reply cites {names}, but only {index.described} supplied", score)
+            reason = f"the reply cites {names}, but only {index.described} supplied"
+            return self.rejects(reason, score, blames_input=True)
         if wrong:
-            return self.rejects(wrong[0], score)
+            return self.rejects(wrong[0], score, blames_input=True)
         return self.accepts(f"every citation ({len(references)}) and quotation ({checked}) holds", score)
 
 

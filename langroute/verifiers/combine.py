@@ -31,6 +31,11 @@ class _Combinator(Verifier):
         """Whether any verifier inside calls a model."""
         return any(verifier.asks for verifier in self.verify)
 
+    @property
+    def may_blame_input(self) -> bool:
+        """Whether any verifier inside may."""
+        return any(verifier.may_blame_input for verifier in self.verify)
+
 
 class AllOf(_Combinator):
     """Every verifier accepts the reply; asked in order, and the first that rejects ends it.
@@ -107,12 +112,13 @@ def _named(verdicts: list[Verdict]) -> str:
 
 
 def _carried(verdicts: list[Verdict], paid: list[Verdict] | None = None) -> dict[str, Any]:
-    """Return what the whole takes over: whether the reply may be used, whether a check failed, every call."""
+    """Return what the whole takes over: whether the reply may be used, what was at fault, every call."""
     spend: tuple[Spend, ...] = tuple(spend for verdict in paid or verdicts for spend in verdict.spend)
     usable = all(verdict.usable for verdict in verdicts)
     rejections = [verdict for verdict in verdicts if not verdict.accepted]
     unsure = bool(rejections) and all(verdict.unsure for verdict in rejections)
-    return {"usable": usable, "unsure": unsure, "spend": spend}
+    blames = any(verdict.blames_input for verdict in rejections)
+    return {"usable": usable, "unsure": unsure, "spend": spend, "blames_input": blames}
 
 
 def _score(verdict: Verdict) -> float:

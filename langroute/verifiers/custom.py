@@ -38,6 +38,11 @@ class Custom(Verifier):
         return str(getattr(self.function, "__name__", type(self.function).__name__))
 
     @property
+    def may_blame_input(self) -> bool:
+        """Whether a rejection may blame the step's input: what the function returns is not known before."""
+        return True
+
+    @property
     def qualified_name(self) -> str:
         """Module and name of the function: what a dumped policy holds in its place."""
         named = self.function if hasattr(self.function, "__qualname__") else type(self.function)

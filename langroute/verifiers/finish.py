@@ -7,8 +7,8 @@ from langchain_core.messages import AIMessage
 
 __all__ = ["ending", "finish_words", "refusal_text"]
 
-_KEYS = ("finish_reason", "stop_reason", "stopReason", "done_reason")
-"""OpenAI and Google, Anthropic, Bedrock, Ollama."""
+_KEYS = ("finish_reason", "stop_reason", "stopReason", "done_reason", "status")
+"""OpenAI and Google, Anthropic, Bedrock, Ollama, OpenAI's responses."""
 
 _CUT = frozenset(
     {"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"}
@@ -35,7 +35,13 @@ def finish_words(reply: AIMessage) -> tuple[str, ...]:
     details = metadata.get("incomplete_details")
     if isinstance(details, Mapping):
         words.append(details.get("reason"))
-    return tuple(word.lower() for word in words if isinstance(word, str) and word)
+    return tuple(_once(word.lower()) for word in words if isinstance(word, str) and word)
+
+
+def _once(word: str) -> str:
+    """Return a word that came twice once: LangChain joins the last chunks of a stream that has two."""
+    half = word[: len(word) // 2]
+    return half if half + half == word else word
 
 
 def ending(reply: AIMessage) -> Literal["cut", "withheld"] | None:

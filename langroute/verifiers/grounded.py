@@ -56,6 +56,9 @@ class Grounded(Verifier):
     found as it is written. A person's name may leave out what stands between its parts. A category the
     model was asked to choose occurs nowhere: name the `fields` that are extracted. The score is the share
     of values that occur.
+
+    A value that does not occur blames the step's input, and so does a list of documents that was given and
+    is empty; a reply that holds no object is its model's own fault.
     """
 
     name: ClassVar[str] = "grounded"
@@ -68,12 +71,18 @@ class Grounded(Verifier):
     min: float = Field(default=1.0, ge=0, le=1, allow_inf_nan=False)
     """Share of the values that must occur."""
 
+    @property
+    def may_blame_input(self) -> bool:
+        """Whether a rejection may blame the step's input: it may lack what is stated."""
+        return True
+
     def check(self, case: Case) -> Verdict:
         """Accept a reply of which enough values occur in the source."""
         texts = self._texts(case)
         if not any(texts):
             nothing = f"there is nothing in the {self.source} that the reply could be grounded in"
-            return self.rejects(nothing, 0.0, unsure=True)
+            empty = self.source == "documents" and case.request.given_documents == ()
+            return self.rejects(nothing, 0.0, unsure=True, blames_input=empty)
         claims = self._claims(case)
         if claims is None:
             return self.rejects("the reply has no object that could be grounded", 0.0)
@@ -87,7 +96,9 @@ class Grounded(Verifier):
             return self.accepts(
                 f"{len(claims) - len(loose)} of {len(claims)} values occur in the {self.source}", score
             )
-        return self.rejects(f"{_listed(loose, beyond)} not occur in the {self.source}", score)
+        return self.rejects(
+            f"{_listed(loose, beyond)} not occur in the {self.source}", score, blames_input=True
+        )
 
     def _texts(self, case: Case) -> list[str]:
         if self.source == "documents":

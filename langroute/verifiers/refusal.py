@@ -14,7 +14,7 @@ from langroute.cascade import Verdict
 from langroute.verifiers.base import PREFIX_CHARS, Case, Verifier, shown, without_thoughts
 from langroute.verifiers.finish import ending, refusal_text
 
-__all__ = ["NoHedging", "NoRefusal"]
+__all__ = ["NoHedging", "NoRefusal", "refuses"]
 
 _QUOTED = re.compile(
     r"\"[^\"\n]*(?:\"|$)|“[^”\n]*(?:”|$)|«[^»\n]*(?:»|$)|`[^`\n]*(?:`|$)|^[ \t]*>.*$", re.MULTILINE
@@ -145,6 +145,11 @@ class NoHedging(Verifier):
         if hedge is not None:
             return self.rejects(f"the reply is unsure of itself: {hedge.group()}")
         return self.accepts("the reply does not hedge")
+
+
+def refuses(text: str) -> bool:
+    """Return whether a text opens with a refusal."""
+    return _refusal(_opening(text)) is not None
 
 
 def _opening(text: str) -> str:

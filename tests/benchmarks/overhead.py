@@ -31,6 +31,9 @@ CALLS = 20
 """Calls a row makes in one round."""
 
 
+BUDGET = {"per_run_usd": 1, "per_day_usd": 1_000_000, "keys": {"tenant": {"per_day_usd": 1_000_000}}}
+
+
 class Bare(BaseChatModel):
     """The cheapest possible model: one message, no work."""
 
@@ -58,13 +61,14 @@ class Nested(Bare):
         return ChatResult(generations=[ChatGeneration(message=await self.inner.ainvoke(messages))])
 
 
-def routed(**step: Any) -> RoutedChatModel:
+def routed(budget: dict[str, Any] | None = None, **step: Any) -> RoutedChatModel:
     """Return a routed model of two bare tiers, whose every call is the given step."""
     price = {"input": 1, "output": 2}
     tiers = {
         tier: {"models": [{"model": Bare(), "name": tier, "price": price}]} for tier in ("small", "large")
     }
-    return RoutedChatModel({"tiers": tiers, "steps": {"answer": step}}).for_step("answer")
+    policy = {"tiers": tiers, "steps": {"answer": step}, "budget": budget or {}}
+    return RoutedChatModel(policy).for_step("answer")
 
 
 def rows() -> dict[str, Any]:
@@ -72,6 +76,8 @@ def rows() -> dict[str, Any]:
     return {
         "bare model": Bare(),
         "routed, plain": routed(cascade=["small"]),
+        "routed, plain, budget": routed(BUDGET, cascade=["small"]),
+        "routed, plain, deadline": routed(cascade=["small"], deadline_s=60),
         "with_fallbacks": Bare().with_fallbacks([Bare()]),
         "routed, verified two-rung plan": routed(cascade=["small", "large"], verify=["no_refusal"]),
         "nested chat model": Nested(inner=Bare()),
@@ -215,6 +221,10 @@ def report() -> dict[str, float]:
         "verified / with_fallbacks, async (below 1)": asynchronous[verified] / asynchronous[fallbacks],
         "plain step as nodes / one-node graph (at most 3)": graphs["plain step"] / graphs["one node"],
         "verified step as nodes / one-node graph": graphs["verified step"] / graphs["one node"],
+        "budget, us added, sync": sync["routed, plain, budget"] - sync[plain],
+        "budget, us added, async": asynchronous["routed, plain, budget"] - asynchronous[plain],
+        "deadline, us added, sync": sync["routed, plain, deadline"] - sync[plain],
+        "deadline, us added, async": asynchronous["routed, plain, deadline"] - asynchronous[plain],
         "deciding on 50,000 characters, ms (below 1)": deciding_ms(50_000),
         "deciding on 1,000,000 characters, ms (below 5)": deciding_ms(1_000_000),
         "import langroute, ms added (below 50)": import_ms("import langroute") - import_ms("pass"),

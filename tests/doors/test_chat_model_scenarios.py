@@ -1,4 +1,4 @@
-"""Every scenario through the chat model, in five modes: same answer, same attempts, same record."""
+"""Every scenario through the chat model, in every mode: same answer, same attempts, same record."""
 
 from typing import Any
 
@@ -9,7 +9,10 @@ from langroute import RoutedChatModel
 from langroute.decision import Decision
 from langroute.testing import capture_decisions
 
-MODES = ["invoke", "ainvoke", "stream", "astream", "batch"]
+MODES = ["invoke", "ainvoke", "stream", "astream", "batch", "abatch"]
+V3 = ["v3", "av3"]
+"""What the host has for chat models alone: a structured call is none."""
+WAYS = [(s, mode) for s in SCENARIOS for mode in MODES + ([] if s.schema else V3)]
 
 
 def runnable(scenario: Scenario, policy: dict[str, Any]) -> Any:
@@ -27,13 +30,23 @@ async def call(model: Any, mode: str, scenario: Scenario) -> Any:
     messages, config = scenario.messages(), {"metadata": scenario.metadata}
     if mode == "ainvoke":
         return await model.ainvoke(messages, config)
-    if mode == "batch":
-        return model.batch([messages], config)[0]
+    if mode == "abatch":
+        return (await model.abatch([messages], config))[0]
+    if mode == "astream":
+        return merged([chunk async for chunk in model.astream(messages, config)])
+    if mode == "av3":
+        return await (await model.astream_events(messages, config, version="v3"))
+    return called(model, mode, messages, config)
+
+
+def called(model: Any, mode: str, messages: Any, config: Any) -> Any:
     if mode == "invoke":
         return model.invoke(messages, config)
+    if mode == "batch":
+        return model.batch([messages], config)[0]
     if mode == "stream":
         return merged(list(model.stream(messages, config)))
-    return merged([chunk async for chunk in model.astream(messages, config)])
+    return model.stream_events(messages, config, version="v3").output
 
 
 def merged(chunks: list[Any]) -> Any:
@@ -57,8 +70,7 @@ async def outcome(scenario: Scenario, mode: str) -> tuple[Any, Decision]:
     return reply.tool_calls[0]["args"] if scenario.tools else reply.text, decisions[-1]
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize(("scenario", "mode"), WAYS, ids=lambda value: getattr(value, "name", value))
 async def test_scenario_gives_the_same_answer_and_attempts_in_every_mode(
     scenario: Scenario, mode: str
 ) -> None:
@@ -72,5 +84,7 @@ async def test_scenario_gives_the_same_answer_and_attempts_in_every_mode(
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 async def test_record_differs_between_modes_only_in_ids_and_times(scenario: Scenario) -> None:
-    records = [constant((await outcome(scenario, mode))[1], "first_token_s") for mode in MODES]
+    records = [
+        constant((await outcome(scenario, mode))[1], "first_token_s") for s, mode in WAYS if s is scenario
+    ]
     assert all(record == records[0] for record in records)

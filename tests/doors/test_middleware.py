@@ -7,17 +7,18 @@ import sys
 from typing import Any
 
 import pytest
-from agents import FINAL, STEPS, agent, calls, search, used
+from agents import FINAL, STEPS, agent, calls, delete_file, search, used
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, wrap_model_call, wrap_tool_call
 from langchain_core.exceptions import ModelConnectionError
 from langchain_core.messages import HumanMessage, SystemMessage, ToolMessage
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphInterrupt, ParentCommand
 from langgraph.types import Command, interrupt
 
 from langroute import PolicyError, RoutedChatModel
-from langroute.errors import AllAttemptsFailed
+from langroute.errors import AllAttemptsFailed, ApprovalRequired
 from langroute.middleware import StepRoutingMiddleware
 from langroute.testing import Answer, ScriptedChatModel, capture_decisions
 
@@ -180,6 +181,55 @@ async def test_risky_tool_is_only_called_by_the_tier_its_stakes_demand(mode):
     state = await ask(agent(script, policy=RISKY), mode)
     assert [m.text for m in state["messages"] if m.type == "tool"] == ["found o", "deleted right"]
     assert used(state) == [("planning", "large"), ("tool_use", "large"), ("tool_use", "small")]
+
+
+class AddsTool(AgentMiddleware):
+    """Binds a tool that the routing, which stands before it, does not see."""
+
+    def wrap_model_call(self, request: Any, handler: Any) -> Any:
+        return handler(request.override(tools=[*request.tools, delete_file]))
+
+    async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+        return await handler(request.override(tools=[*request.tools, delete_file]))
+
+    def wrap_tool_call(self, request: Any, handler: Any) -> Any:
+        return handler(request.override(tool=tool(delete_file)))
+
+    async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
+        return await handler(request.override(tool=tool(delete_file)))
+
+
+@both
+@pytest.mark.parametrize("tools", [(), (search,)], ids=["no tools", "tools"])
+async def test_risky_tool_that_another_middleware_adds_is_not_called_by_a_lower_tier(mode, tools):
+    script = {
+        "small": [calls("delete_file", path="wrong")],
+        "large": [calls("delete_file", path="right"), FINAL],
+    }
+    steps = {"planning": {"cascade": ["small", "large"]}, "tool_use": {"cascade": "large"}}
+    default = {"default": {"cascade": ["small", "large"]}}
+    routed = agent(script, steps, policy=RISKY | default, tools=tools, middleware=[AddsTool()])
+    state = await ask(routed, mode)
+    assert [m.text for m in state["messages"] if m.type == "tool"] == ["deleted right"]
+
+
+def test_approval_that_an_agent_cannot_ask_for_is_told_with_the_way_out():
+    price = {"price": {"input": 1_000.0, "output": 1_000.0}}
+    steps = {"planning": {"cascade": ["small", "large"], "verify": ["no_refusal"]}}
+    small, large = (
+        ScriptedChatModel(name=name, reply="I cannot help with that.") for name in ("small", "large")
+    )
+    routed = agent(
+        {"small": small, "large": large},
+        steps,
+        policy={"budget": {"approve_above_usd": 0.001}},
+        models={"small": price, "large": price},
+        checkpointer=InMemorySaver(),
+    )
+    with pytest.raises(ApprovalRequired, match="add_routed_step") as caught:
+        routed.invoke(ASKED, {"configurable": {"thread_id": "1"}})
+    assert caught.value.decision.outcome == "ask"
+    assert (len(small.calls), len(large.calls)) == (1, 0)
 
 
 def test_risky_tool_is_not_called_at_all_where_no_tier_may():

@@ -1,4 +1,4 @@
-"""Every scenario through the agent door, in four modes: the answer, attempts and record of the chat model."""
+"""Every scenario through the agent door, in every mode: the answer, attempts and record of the chat model."""
 
 from contextlib import suppress
 from typing import Any
@@ -7,6 +7,7 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents.structured_output import ToolStrategy
 from langgraph.checkpoint.memory import InMemorySaver
+from modes import MODES, ended
 from scenarios import SCENARIOS, Scenario, constant
 
 from langroute import RoutedChatModel
@@ -14,8 +15,6 @@ from langroute.decision import Decision
 from langroute.errors import LangrouteError
 from langroute.middleware import StepRoutingMiddleware
 from langroute.testing import ScriptedChatModel, capture_decisions
-
-MODES = ["invoke", "ainvoke", "stream", "astream"]
 
 # The node of an agent's model is always `model`; tests of the middleware declare a step for it.
 TURNS = [scenario for scenario in SCENARIOS if scenario.said is not None]
@@ -34,19 +33,8 @@ def agent(scenario: Scenario) -> Any:
 
 
 async def run(scenario: Scenario, mode: str) -> dict[str, Any]:
-    given = {"messages": scenario.messages()}
     config = {"metadata": {"langroute_step": scenario.said}, "configurable": {"thread_id": "1"}}
-    compiled = agent(scenario)
-    if mode == "invoke":
-        return compiled.invoke(given, config)
-    if mode == "ainvoke":
-        return await compiled.ainvoke(given, config)
-    if mode == "stream":
-        shown = list(compiled.stream(given, config, stream_mode=["messages", "values"]))
-    else:
-        events = compiled.astream(given, config, stream_mode=["messages", "values"])
-        shown = [event async for event in events]
-    return [values for kind, values in shown if kind == "values"][-1]
+    return await ended(agent(scenario), mode, {"messages": scenario.messages()}, config)
 
 
 async def outcome(scenario: Scenario, mode: str) -> tuple[Any, Decision]:

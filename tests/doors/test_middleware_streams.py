@@ -72,12 +72,11 @@ async def test_messages_show_the_accepted_text_once_and_in_pieces(case, asynchro
 
 @each_case
 @sync_and_async
-async def test_messages_of_an_agent_in_a_graph_are_shown_once(case, asynchronous):
-    graph = nested(case)
-    events = [
-        e async for e in stream(graph, asynchronous=asynchronous, stream_mode="messages", subgraphs=True)
-    ]
-    assert text([message for _, (message, _) in events]) == GOOD
+@pytest.mark.parametrize("subgraphs", [True, False])
+async def test_messages_of_an_agent_in_a_graph_are_shown_once(case, asynchronous, subgraphs):
+    how: Any = {"asynchronous": asynchronous, "stream_mode": "messages", "subgraphs": subgraphs}
+    events = [event async for event in stream(nested(case), **how)]
+    assert text([(event[1] if subgraphs else event)[0] for event in events]) == GOOD
 
 
 @each_case

@@ -73,6 +73,7 @@ WRITTEN: dict[str, Any] = {
             "route": {"difficulty": {"threshold": 0.42}},
             "verify": ["citations", {"confidence": {"min": 0.7}}],
             "on_exhausted": "raise",
+            "blame": "extraction",
             "why": "Readers check the sources.",
             "reviewed": "2025-11-01",
         },

@@ -206,3 +206,25 @@ def test_asking_a_person_is_told_to_need_a_graph():
 
     assert set(found) == {"steps.a.on_exhausted", "budget.approve_above_usd"}
     assert all("raises ApprovalRequired" in message for message in found.values())
+
+
+def test_a_blame_that_no_check_of_the_step_can_lay_is_told():
+    blaming = {**BOTH, "blame": "a"}
+    steps = {
+        "a": {**BOTH, "verify": "schema"},
+        "b": {**blaming, "verify": "no_refusal"},
+        "c": {**blaming, "verify": {"any_of": ["schema", {"all_of": ["citations"]}]}},
+        "d": {**blaming, "verify": {"sampled": {"share": 0.5, "verify": {"grounded": "prompt"}}}},
+        "e": {**blaming, "verify": [lambda case: True]},
+    }
+
+    found = told(steps=steps)
+
+    assert [path for path in found if path.endswith("blame")] == ["steps.b.blame"]
+    assert "nobody is ever blamed" in found["steps.b.blame"]
+
+
+def test_a_check_that_may_send_the_graph_back_is_not_idle():
+    alone = {"cascade": "large", "verify": "citations", "blame": "a"}
+
+    assert told(steps={"a": {**BOTH, "verify": "schema"}, "b": alone}) == {}

@@ -207,3 +207,61 @@ def test_settings_beside_a_given_chat_model_are_refused_for_they_would_do_nothin
     given = {"model": ScriptedChatModel(reply="x"), "settings": {"temperature": 0}}
     found = problems_of({"tiers": {"small": {"models": [given]}}})["tiers.small.models[0].settings"]
     assert "own settings" in found.message
+
+
+BLAMED = {"extraction": BOTH}
+
+
+def test_an_unknown_step_to_blame_is_found():
+    steps = {**BLAMED, "synthesis": {**LARGE, "blame": "extracton"}}
+
+    problem = problem_at("steps.synthesis.blame", steps=steps)
+
+    assert (problem.message, problem.value) == ("unknown step", "'extracton'")
+    assert "Did you mean `extraction`?" in problem.remedy
+
+
+def test_a_step_of_one_tier_cannot_be_blamed():
+    steps = {"extraction": LARGE, "synthesis": {**LARGE, "blame": "extraction"}}
+
+    problem = problem_at("steps.synthesis.blame", steps=steps)
+
+    assert "`extraction` has one tier" in problem.message
+    assert problem.remedy == "Add a higher tier to the cascade of `extraction`, or remove `blame`."
+
+
+@pytest.mark.parametrize(
+    ("blames", "at", "circle"),
+    [
+        ({"a": "a"}, ["steps.a.blame"], "a blames a"),
+        ({"a": "b", "b": "c", "c": "a", "d": "a"}, [f"steps.{n}.blame" for n in "abc"], "b blames c"),
+        (
+            {"a": "synthesis", "default": "a"},
+            ["steps.a.blame", "default.blame"],
+            "a blames synthesis blames a",
+        ),
+        ({"default": "synthesis"}, ["default.blame"], "default blames synthesis"),
+    ],
+)
+def test_steps_that_blame_each_other_in_a_circle_are_refused(blames, at, circle):
+    bound = {name: {**BOTH, "blame": blamed} for name, blamed in blames.items()}
+    default = bound.pop("default", BOTH)
+
+    found = problems_of({"tiers": TIERS, "steps": bound, "default": default})
+
+    assert set(found) == set(at)
+    assert circle in found[at[0]].message
+    assert "remove `blame`" in found[at[0]].remedy
+
+
+def test_a_long_circle_is_told_in_short():
+    steps = {f"s{n}": {**BOTH, "blame": f"s{(n + 1) % 90}"} for n in range(90)}
+
+    assert problem_at("steps.s0.blame", steps=steps).message.endswith("s2 blames s3 blames … blames s0")
+
+
+def test_a_step_of_the_default_binding_may_be_blamed_where_that_has_more_than_one_tier():
+    steps = {"synthesis": {**LARGE, "blame": "extraction"}}
+
+    assert Policy.load({"tiers": TIERS, "steps": steps, "default": BOTH}).steps["synthesis"].blame
+    assert "has one tier" in problem_at("steps.synthesis.blame", steps=steps).message

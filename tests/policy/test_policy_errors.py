@@ -63,7 +63,7 @@ from langroute.policy import Policy, StepPolicy
             "'2'",
             "Write a number",
         ),
-        ("budget.per_run_usd", {"budget": {"per_run_usd": 0.25}}, "0.25", "Known: `approve_above_usd`"),
+        ("budget.per_run", {"budget": {"per_run": 0.25}}, "0.25", "Did you mean `per_run_usd`?"),
         ("stakes.high.teir", {"stakes": {"high": {"tier": "large", "teir": 1}}}, "1", "Did you mean `tier`?"),
         (
             "rules[0].when.metadata.a",

@@ -25,6 +25,13 @@ GOOD = [
         "default": {"cascade": "large", "verify": "schema", "reviewed": "2025-01-01", "why": None},
     },
     {"tiers": TIERS, "default": {"cascade": "large", "verify": {"confidence": 0.7}}},
+    {
+        "tiers": TIERS,
+        "steps": {
+            "a": {"cascade": ["small", "large"]},
+            "b": {"cascade": "large", "verify": "citations", "blame": "a"},
+        },
+    },
     {"tiers": TIERS, "stakes": {"high": {"tier": "large"}, "tools": {"delete_file": "high"}}},
     {
         "tiers": TIERS,
@@ -47,9 +54,10 @@ BAD = [
     {"tiers": TIERS, "default": {"cascade": "large", "repair": "1"}},
     {"tiers": TIERS, "default": {"cascade": "large", "verify": "shema"}},
     {"tiers": TIERS, "default": {"cascade": "large", "on_exhausted": "stop"}},
+    {"tiers": TIERS, "default": {"cascade": "large", "blame": ["a"]}},
     {"tiers": TIERS, "stakes": {"high": {"teir": "large"}}},
     {"tiers": TIERS, "rules": [{"when": {"metadata": {"a": {}}}, "start": "large"}]},
-    {"tiers": TIERS, "budget": {"per_run_usd": 1}},
+    {"tiers": TIERS, "budget": {"per_run": 1}},
 ]
 
 

@@ -143,6 +143,7 @@ def test_the_spec_has_a_row_a_step_and_the_default_last(tmp_path):
         "large: openai:gpt-5, anthropic:claude-opus-4-5",
     ]
     assert (rows[1].verifiers, rows[1].repair) == ("schema, grounded", "1")
+    assert {row.blame for row in rows} == {""}
 
 
 def test_the_spec_says_for_which_nodes_a_step_is_and_what_starts_it_higher(tmp_path):

@@ -3,6 +3,7 @@
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
+from langroute.health import Obstacle
 from langroute.request import Request
 
 PREFIX_TOKENS = 10_000 + 3 + 25 + 3  # question and reply, at 4 characters and 3 a message
@@ -74,7 +75,11 @@ def test_staying_never_undercuts_what_a_rule_demands(make_policy, plan):
 def test_holder_outside_the_cascade_or_its_limits_is_not_used(make_policy, plan):
     assert start(plan(make_policy("small", "medium"), conversation("large"))) == ("small", "small")
     policy = make_policy("small", "large", step={"expected_output_tokens": 50})
-    down = plan(policy, conversation("large"), unavailable=lambda e: "down" if e.name == "large" else None)
+    down = plan(
+        policy,
+        conversation("large"),
+        unavailable=lambda e: Obstacle("down", 9.0) if e.name == "large" else None,
+    )
     assert start(down) == ("small", "small")
 
 

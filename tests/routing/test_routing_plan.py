@@ -6,9 +6,11 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langroute.cascade import Choice, Rung
 from langroute.decision import StepAnswer
 from langroute.errors import NoEndpointAvailable
+from langroute.health import Obstacle
 from langroute.request import Request
 
 ASKED = (HumanMessage("Who wrote it?"),)
+DOWN = Obstacle("down", 9.0)
 HARD = (HumanMessage("Prove why it holds, derive the bound, compare both and explain each step. " * 20),)
 
 
@@ -77,16 +79,41 @@ def test_boundary_of_a_step_is_kept(make_policy, plan, endpoint):
 
 def test_unavailable_endpoint_is_passed_over_with_its_reason(make_policy, plan):
     def closed_only(endpoint):
-        return "its circuit is open" if endpoint.name == "small" else None
+        return Obstacle("its circuit is open", 9.0) if endpoint.name == "small" else None
 
     made = plan(make_policy(), Request(ASKED), unavailable=closed_only)
     assert tiers(made) == ["medium", "large"]
     assert "skipped small: its circuit is open" in made.reasons
 
 
-def test_nothing_left_raises_and_says_why_of_each(make_policy, plan):
-    with pytest.raises(NoEndpointAvailable, match=r"step work.*small: down; .*large: down"):
-        plan(make_policy("small", "large"), Request(ASKED), unavailable=lambda _: "down")
+def test_nothing_left_raises_and_says_why_of_each(make_policy, plan, endpoint):
+    mute = {name: {"models": [endpoint(name, capabilities={"tools": False})]} for name in ("small", "large")}
+    with pytest.raises(NoEndpointAvailable, match=r"step work.*small: cannot call.*large: cannot call"):
+        plan(make_policy("small", "large", tiers=mute), Request(ASKED, tools=(tool_turn,)))
+
+
+def test_last_endpoint_stays_and_is_the_one_that_is_back_first(make_policy, plan):
+    waits = {
+        "small": Obstacle("down", 9.0),
+        "medium": Obstacle("down", 3.0),
+        "large": Obstacle("down", 600.0),
+    }
+    made = plan(make_policy(), Request(ASKED), unavailable=lambda e: waits[e.name])
+    assert tiers(made) == ["medium"]
+    assert made.reasons[-1] == "kept medium all the same: a step keeps its last endpoint"
+
+
+def test_only_endpoint_of_a_step_stays_and_the_reasons_tell_of_its_circuit(make_policy, plan):
+    made = plan(make_policy("small"), Request(ASKED), unavailable=lambda _: DOWN)
+    assert tiers(made) == ["small"]
+    assert "skipped small: down" in made.reasons
+
+
+def test_endpoint_that_cannot_take_the_request_is_never_the_one_that_stays(make_policy, plan, endpoint):
+    mute = {"small": {"models": [endpoint("small", capabilities={"tools": False})]}}
+    asked = Request(ASKED, tools=(tool_turn,))
+    made = plan(make_policy("small", "large", tiers=mute), asked, unavailable=lambda _: DOWN)
+    assert tiers(made) == ["large"]
 
 
 STAKES = {"normal": {"tier": "medium"}, "high": {"tier": "large"}}
@@ -123,8 +150,8 @@ def test_stakes_said_without_levels_in_the_policy_start_at_the_top(make_policy, 
 
 def test_stakes_are_never_met_by_a_lower_tier(make_policy, plan):
     policy = make_policy(step={"stakes": "high"}, stakes=STAKES)
-    with pytest.raises(NoEndpointAvailable, match="stakes high"):
-        plan(policy, Request(ASKED), unavailable=lambda e: "down" if e.tier == "large" else None)
+    made = plan(policy, Request(ASKED), unavailable=lambda e: DOWN if e.tier == "large" else None)
+    assert tiers(made) == ["large"]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +178,7 @@ def test_rule_starts_within_the_cascade(make_policy, plan, cascade, start, expec
 
 def test_wanted_tier_without_endpoints_leaves_the_highest_that_has_some(make_policy, plan):
     policy = make_policy("small", "medium", "large", rules=[{"when": {}, "start": "large"}])
-    made = plan(policy, Request(ASKED), unavailable=lambda e: "down" if e.tier == "large" else None)
+    made = plan(policy, Request(ASKED), unavailable=lambda e: DOWN if e.tier == "large" else None)
     assert tiers(made) == ["medium"]
 
 
@@ -189,7 +216,7 @@ def test_fastest_endpoint_stays_when_none_fits(make_policy, plan, endpoint):
         endpoint("less slow", expected_s=4),
     ]
     policy = make_policy("small", tiers={"small": {"models": models}}, step={"latency_budget_s": 2})
-    made = plan(policy, Request(ASKED), unavailable=lambda e: "down" if e.name == "fast" else None)
+    made = plan(policy, Request(ASKED), unavailable=lambda e: DOWN if e.name == "fast" else None)
     assert [choice.endpoint for choice in made.rungs[0].choices] == ["less slow"]
     assert "kept the fastest, less slow, expected to take 4 s" in made.reasons[-1]
 

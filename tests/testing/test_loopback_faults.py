@@ -153,7 +153,7 @@ def test_stop_leaves_a_brain_that_blocks_behind_and_logs_nothing(caplog):
 
 
 def test_unknown_fault_and_unknown_model_are_refused(provider):
-    with pytest.raises(ValueError, match=r"no fault 'explode'; there are: delay, status"):
+    with pytest.raises(ValueError, match=r"no fault 'explode'; there are: bad_gzip, blank"):
         Fault("explode")
     with pytest.raises(KeyError, match=r"no model 'huge' is served here; there are: small, other"):
         provider.fail("huge", Fault("drop"))

@@ -138,3 +138,23 @@ def test_structured_reply_cites_in_its_source_fields(verdict, source, accepted):
 
 def test_score_is_the_share_that_holds(verdict):
     assert verdict(Citations(), "So [1], so [2], so [3], and so [4].", documents=HANDBOOK).score == 0.75
+
+
+@pytest.mark.parametrize(
+    ("reply", "blames"),
+    [
+        ("You get 30 days [sick-leave].", True),
+        ("You get 25 days [9].", True),
+        ('The rule says "30 days of paid leave" [leave-policy].', True),
+        ("You get 25 days.", False),
+        ("You get 25 days [leave-policy].", False),
+        ("The documents do not say.", False),
+    ],
+)
+def test_what_the_documents_do_not_have_blames_the_input(verdict, reply, blames):
+    assert verdict(Citations(), reply, documents=HANDBOOK).blames_input is blames
+
+
+def test_documents_that_were_given_and_are_none_blame_the_input(verdict):
+    assert verdict(Citations(), "Yes [1].", documents={}).blames_input
+    assert not verdict(Citations(), "Yes [1].").blames_input

@@ -97,3 +97,29 @@ def test_tiers_and_calls_of_the_parts_are_known(verdict):
     assert not AllOf(verify=[Schema(), NoRefusal(), Length(max_chars=5), NotEmpty(), ToolCalls()]).asks
     assert AnyOf(verify=SelfRated(min=0.5)).asks
     assert Judge(rubric="x", tier="large").tiers() == ("large",)
+
+
+CITED = "Yes, it was laid by the Niagara [9]."
+
+
+@pytest.mark.parametrize(
+    ("verifier", "blames"),
+    [
+        (AllOf(verify=["not_empty", "citations"]), True),
+        (AllOf(verify=["schema", "citations"]), False),
+        (AnyOf(verify=["schema", "citations"]), True),
+        (AnyOf(verify=["not_empty", "citations"]), False),
+        (AnyOf(verify=["citations", "not_empty"]), False),
+        (Sampled(share=1, verify="citations"), True),
+        (Sampled(share=1e-9, verify="citations"), False),
+    ],
+)
+def test_whole_blames_the_input_where_a_part_that_rejected_it_does(verdict, verifier, blames):
+    assert verdict(verifier, CITED, documents={"1": "A cable."}).blames_input is blames
+
+
+def test_whole_may_blame_the_input_where_a_part_may():
+    assert AllOf(verify=["schema", {"any_of": ["citations"]}]).may_blame_input
+    assert Sampled(share=0.5, verify={"grounded": "prompt"}).may_blame_input
+    assert AnyOf(verify=[lambda case: True]).may_blame_input
+    assert not AnyOf(verify=["schema", JUDGED, "no_refusal"]).may_blame_input

@@ -206,3 +206,27 @@ def test_name_is_grounded_by_its_parts_in_order_and_headings_are_no_names(verdic
     documents = {"a": "The cable was laid by Cyrus W. Field, Ludwig van Beethoven being its engineer."}
     result = verdict(grounded(), reply, documents=documents)
     assert result.accepted is accepted, result.reason
+
+
+@pytest.mark.parametrize(
+    ("reply", "blames"),
+    [
+        ('{"rent": 49000}', True),
+        ("The rent is NOK 49,000.", True),
+        ('{"rent": 48000}', False),
+        ("There is a tenant.", False),
+    ],
+)
+def test_what_does_not_occur_blames_the_input(verdict, reply, blames):
+    assert verdict(grounded(), reply, documents=CONTRACT).blames_input is blames
+
+
+def test_reply_without_an_object_is_its_models_own_fault(verdict):
+    rejected = verdict(grounded(fields=["rent"]), "I see no rent.", documents=CONTRACT)
+    assert (rejected.accepted, rejected.blames_input) == (False, False)
+
+
+def test_empty_documents_blame_the_input_and_an_empty_prompt_does_not(verdict):
+    assert verdict(grounded(), '{"rent": 1}', documents={}).blames_input
+    assert not verdict(grounded(), '{"rent": 1}').blames_input
+    assert not verdict(Grounded(source="prompt"), '{"rent": 1}', question="").blames_input

@@ -1,0 +1,161 @@
+"""What is wrong with a reply that came with status 200: empty, refused, cut, oversize, unreadable.
+
+LangChain hands such a reply over as an answer. Here it is a failed call, so that the next endpoint is
+asked; one that a person could still use (a refusal, a text that met its token limit) is kept, and
+returned with its finish reason where nothing better comes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessage
+
+from langroute.calls import MOST_CHARS
+from langroute.cascade import Failure
+from langroute.endpoints import OUTPUT_LIMITS, Endpoint
+from langroute.request import Request
+from langroute.verifiers.base import shown
+from langroute.verifiers.finish import ending, finish_words, refusal_text
+
+__all__ = ["fault_of"]
+
+_PLAIN = frozenset({"stop", "end_turn", "stop_sequence", "completed"})
+"""How most replies end; with text and nothing else they are whole."""
+
+_THOUGHTS = frozenset(
+    {
+        "reasoning",
+        "reasoning_content",
+        "reasoning_details",
+        "redacted_thinking",
+        "thinking",
+    }
+)
+"""Content blocks, and extra fields, that only tell how a model came to its reply."""
+
+_BROKEN = frozenset(
+    {
+        "abort",
+        "cancelled",
+        "error",
+        "failed",
+        "finish_reason_unspecified",
+        "in_progress",
+        "incomplete",
+        "malformed_function_call",
+        "malformed_model_output",
+        "malformed_response",
+        "malformed_tool_use",
+        "other",
+        "unexpected_tool_call",
+    }
+)
+"""Words of providers that gave up on their own reply: OpenAI's responses, Google, Bedrock, vLLM."""
+
+_QUOTED_CHARS = 200
+
+
+def fault_of(
+    message: AIMessage, request: Request, endpoint: Endpoint, *, judged: bool = False
+) -> Failure | None:
+    """Return what is wrong with a reply that came; None where nothing is.
+
+    A limit that the caller set is no fault, nor is silence after a tool's result: some models end so. Where
+    the reply is `judged` anyway, whole arguments that cannot be read are a verdict's business.
+    """
+    words = finish_words(message)
+    if _size(message) > MOST_CHARS:
+        return _fault("bad_response", f"the reply is longer than {MOST_CHARS:,} characters")
+    if not all(call["name"] and isinstance(call["args"], dict) for call in message.tool_calls):
+        return _fault("bad_response", "a tool call without a name, or without arguments")
+    if message.invalid_tool_calls and not (judged and ending(message) is None):
+        return _fault("bad_response", f"the arguments of {_names(message.invalid_tool_calls)} cannot be read")
+    says = _says(message)
+    if words and words[0] in _PLAIN and says:
+        return None
+    silent = not (says or message.tool_calls or message.invalid_tool_calls or _kept(message))
+    if not words:
+        return _unended(message, endpoint, silent=silent)
+    return _ended_badly(message, request, endpoint) or (
+        _fault("bad_response", "the reply is empty") if silent and not request.last_tool_messages else None
+    )
+
+
+def _says(message: AIMessage) -> bool:
+    """Whether there is content; white space alone is none, nor are thoughts that lead to nothing."""
+    content = message.content
+    if isinstance(content, str):
+        return bool(content) and not content.isspace()
+    return any(block.strip() if isinstance(block, str) else _shows(block) for block in content)
+
+
+def _shows(block: Mapping[str, Any]) -> bool:
+    inner = block.get("value")  # what LangChain did not know, as v3 streams wrap it
+    kind = inner.get("type") if isinstance(inner, Mapping) else block.get("type")
+    return kind not in _THOUGHTS and bool(str(block.get("text", "-") or "").strip())
+
+
+def _kept(message: AIMessage) -> bool:
+    """Whether an integration kept something beside the content that is more than thoughts."""
+    return any(value for key, value in message.additional_kwargs.items() if key not in _THOUGHTS)
+
+
+def _size(message: AIMessage) -> int:
+    """Return the characters of text and tool arguments."""
+    text = message.content if isinstance(message.content, str) else message.text
+    return len(text) + sum(len(str(call["args"])) for call in message.tool_calls)
+
+
+def _unended(message: AIMessage, endpoint: Endpoint, *, silent: bool) -> Failure | None:
+    """Return the fault of a reply without a finish reason: where a stream ends cleanly, LangChain sees none.
+
+    A reply of an OpenAI wire always says why it ended, unless its server is known not to.
+    """
+    if silent:
+        return _fault("cut_stream", "the reply ended before its first content and without a finish reason")
+    told = message.response_metadata.get("model_provider") == "openai"
+    if not told or endpoint.spec.omits_finish_reason or _kept(message):
+        return None
+    return _fault(
+        "cut_stream",
+        "the reply ended without a finish reason; if this server never gives one, say so with"
+        " `omits_finish_reason: true`",
+    )
+
+
+def _ended_badly(message: AIMessage, request: Request, endpoint: Endpoint) -> Failure | None:
+    """Return the fault of a reply whose provider says that it was refused, withheld or cut."""
+    ended = ending(message)
+    if (refusal := refusal_text(message)) is not None and not message.tool_calls:
+        return _fault(
+            "refusal", f"refused: {shown(refusal, _QUOTED_CHARS)}", usable=_may_be_returned(request)
+        )
+    if ended == "withheld":
+        return _fault("content_filter", "the provider withheld the reply or a part of it")
+    if ended == "cut" and message.tool_calls:
+        return _fault("bad_response", f"the token limit was met inside {_names(message.tool_calls)}")
+    if ended == "cut" and not _limited(request, endpoint):
+        usable = _says(message) and _may_be_returned(request)
+        return _fault("bad_response", "the reply met its token limit", usable=usable)
+    if broken := next((word for word in finish_words(message) if word in _BROKEN), None):
+        return _fault("bad_response", f"the provider ended the reply with `{broken}`")
+    return None
+
+
+def _may_be_returned(request: Request) -> bool:
+    """Whether the caller takes a reply with a fault: not where only an object will do."""
+    return request.schema is None or bool(request.binding.include_raw)
+
+
+def _limited(request: Request, endpoint: Endpoint) -> bool:
+    """Whether the caller or the policy set the limit of the reply's tokens."""
+    given = {**endpoint.bound_kwargs, **request.kwargs}
+    return any(given.get(key) or getattr(endpoint.model, key, None) for key in OUTPUT_LIMITS)
+
+
+def _names(calls: Sequence[Any]) -> str:
+    return shown(", ".join(str(call["name"]) for call in calls), _QUOTED_CHARS)
+
+
+def _fault(kind: str, message: str, *, usable: bool = False) -> Failure:
+    return Failure(kind, "next_endpoint", message, usable)

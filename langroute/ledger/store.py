@@ -1,0 +1,227 @@
+"""The store: one engine a URL and process, on SQLite or PostgreSQL, opened with its tables up to date."""
+
+import atexit
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from langroute.errors import LedgerError
+from langroute.ledger.migrations import MIGRATIONS, migrate, version_of
+from langroute.observe import Tally
+from langroute.redaction import redact
+
+__all__ = ["Store", "open_store"]
+
+_CONNECTIONS = 8
+"""Pooled connections a process, at most: a dozen workers stay under PostgreSQL's default of 100."""
+
+_WAIT_S = 5.0
+"""Seconds to wait for a lock, a free connection or a server; a call that would be repeated takes longer."""
+
+_PAUSE_S = 0.05
+"""Seconds between tries of SQLite's change to WAL: where processes make it together it may fail at once."""
+
+_MIGRATION_LOCK = 0x6C616E67726F7574
+"""The PostgreSQL advisory lock of migrations: "langrout" in ASCII."""
+
+_ACCEPTED = "sqlite:///answers.db (a file) or postgresql://user@host/database"
+
+_DRIVERS = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
+
+_ENGINE_SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "sqlite": {"connect_args": {"timeout": _WAIT_S}},
+    "postgresql": {
+        "pool_pre_ping": True,
+        # Whatever the server's default: after the advisory lock, migrations must see what others committed.
+        "isolation_level": "READ COMMITTED",
+        # No prepared statements: a pooler such as PgBouncer may hand each transaction to another session.
+        "connect_args": {"connect_timeout": int(_WAIT_S), "prepare_threshold": None},
+    },
+}
+
+_STORES: dict[URL, "Store"] = {}
+_LOCK = threading.RLock()
+
+
+class Store:
+    """An open store; made by `open_store`, shared by every step that names the same URL.
+
+    A committed row survives a `kill -9` of this process and, on SQLite, a power cut: write-ahead log with
+    `synchronous=FULL`. NORMAL would survive the kill alone; the sync it saves is milliseconds, beside a
+    reply that took seconds and money.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self.name = _named(url)
+        """Where the store is, without user and password: for messages."""
+        self.failures = Tally()
+        """How often the store failed a caller, who went on without it; the first time is logged."""
+        self._url = url
+        self._engine = _engine(url)
+        # One statement is its own transaction: one round trip, committed when it returns.
+        self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
+    def statements(self) -> Iterator[Connection]:
+        """Give a connection on which every statement is committed when it returns."""
+        with self._single.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Give a connection whose statements are committed together at the end; on SQLite the only writer."""
+        with self._engine.begin() as connection:
+            if self._engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+
+    def migrate(self, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
+        """Bring the store forward, one process at a time; nothing is locked where there is nothing to do.
+
+        Raises:
+            LedgerError: The store is newer than this langroute.
+        """
+        with self.statements() as connection:
+            if version_of(connection) == len(migrations):
+                return
+        with self.transaction() as connection:
+            if self._engine.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+            migrate(connection, migrations)
+
+    def close(self) -> None:
+        """Close every connection; the next `open_store` of the URL opens it anew."""
+        with _LOCK:
+            _STORES.pop(self._url, None)
+        self._engine.dispose()
+
+    def leave_to_parent(self) -> None:
+        """Let go of the connections, in the child of a fork: they are the parent's."""
+        self._engine.dispose(close=False)
+
+
+def open_store(url: "str | Store") -> Store:
+    """Return the store at `url`, migrated; the same object for the same URL while the process lives.
+
+    Args:
+        url: `sqlite:///answers.db` (a file, relative to the working directory; four slashes for an
+            absolute path) or `postgresql://user@host/database`, which needs `langroute[postgres]`. A
+            store that is open already is returned as it is.
+
+    Raises:
+        LedgerError: The URL is none of these, the driver is missing, the database cannot be reached, or
+            a newer langroute has written it.
+    """
+    if isinstance(url, Store):
+        return url
+    checked = _checked(url)
+    with _LOCK:
+        store = _STORES.get(checked)
+        if store is None:
+            store = _opened(checked)
+            _STORES[checked] = store
+    return store
+
+
+def _opened(url: URL) -> Store:
+    store = Store(url)
+    try:
+        store.migrate()
+    except LedgerError as error:
+        store.close()
+        raise LedgerError(f"the store {store.name} cannot be used: {error}") from None
+    except (SQLAlchemyError, TypeError) as error:  # a setting in the URL that the driver does not know
+        store.close()
+        why = redact(str(error.orig if isinstance(error, DBAPIError) else error)).strip()
+    else:
+        return store
+    # Not chained: the driver's error holds its connection, and that the password.
+    raise LedgerError(f"the store {store.name} cannot be opened: {why}")
+
+
+def _checked(url: Any) -> URL:
+    """Return the URL with its driver, its file's path made absolute; messages never repeat what was given."""
+    try:
+        given = make_url(url)
+    except (ArgumentError, ValueError, TypeError):
+        raise LedgerError(f"what was given is no URL of a store: write {_ACCEPTED}") from None
+    driver = _DRIVERS.get(given.drivername)
+    if driver is None:
+        raise LedgerError(f"a store cannot be kept in {given.drivername!r}: write {_ACCEPTED}")
+    if driver != "sqlite":
+        return given.set(drivername=driver)
+    if not given.database or given.database == ":memory:" or given.database.startswith("file:"):
+        raise LedgerError(f"a store in memory would die with the process: write {_ACCEPTED}")
+    return given.set(drivername=driver, database=str(Path(given.database).absolute()))
+
+
+def _named(url: URL) -> str:
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite:///{url.database}"
+    port = f":{url.port}" if url.port else ""
+    return f"postgresql://{url.host or ''}{port}/{url.database or ''}"
+
+
+def _engine(url: URL) -> Engine:
+    backend = url.get_backend_name()
+    try:
+        engine = create_engine(
+            url,
+            pool_size=_CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=_WAIT_S,
+            hide_parameters=True,  # of its errors, which are logged: they would hold a reply's text
+            **_ENGINE_SETTINGS[backend],
+        )
+    except ImportError as error:
+        raise LedgerError(
+            f"the store {_named(url)} needs a driver that is not installed: pip install 'langroute[postgres]'"
+        ) from error
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise LedgerError(f"the store {_named(url)} cannot be opened: {error}") from None
+    if backend == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    last_s = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > last_s:
+                raise
+            time.sleep(_PAUSE_S)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _after_fork() -> None:
+    global _LOCK  # noqa: PLW0603 - another thread of the parent may have held it
+    _LOCK = threading.RLock()
+    for store in _STORES.values():
+        store.leave_to_parent()
+
+
+def _close_all() -> None:
+    for store in list(_STORES.values()):
+        store.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_close_all)

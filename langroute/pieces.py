@@ -1,0 +1,90 @@
+"""A reply that was streamed where nobody asked for a stream: whether it came whole, and once.
+
+A model streams by itself where a listener wants its tokens, or where it is set to. The host joins the
+pieces and mends arguments that were cut into valid ones.
+"""
+
+import json
+from typing import Any
+
+from langchain_core.callbacks import BaseCallbackManager
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config
+
+from langroute.request import message_text
+from langroute.streams import Heeding, refuse_doubled
+from langroute.verifiers.finish import ending, finish_words
+
+__all__ = ["Pieces"]
+
+
+class Pieces(Heeding):
+    """Texts and tool arguments as they came: the host mends cut arguments into valid ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._arguments: dict[Any, str] = {}
+        self._texts: list[str] = []
+
+    def heard_in(self, config: RunnableConfig, model: Any) -> RunnableConfig:
+        """Return the config with this listener in it, where the model may stream: a listener costs 40 us."""
+        callbacks = config.get("callbacks")
+        listeners = callbacks.handlers if isinstance(callbacks, BaseCallbackManager) else callbacks
+        if not listeners and not getattr(model, "streaming", None):
+            return config
+        if not listeners:
+            config = ensure_config(config)
+            callbacks = config["callbacks"]
+        elif any(isinstance(listener, Pieces) for listener in listeners):
+            return config  # an outer one hears it
+        if not isinstance(callbacks, BaseCallbackManager):
+            return {**config, "callbacks": [*(callbacks or ()), self]}
+        manager = callbacks.copy()
+        manager.add_handler(self, inherit=True)
+        return {**config, "callbacks": manager}
+
+    def on_chat_model_start(self, *_: Any, **__: Any) -> None:
+        """Start anew: of a call that was made twice the later one counts."""
+        self._arguments.clear()
+        self._texts.clear()
+
+    def on_llm_new_token(self, *_: Any, chunk: Any = None, **__: Any) -> None:
+        """Take one piece of a streamed reply, if anybody still wants it."""
+        self.heed()
+        if (message := getattr(chunk, "message", None)) is not None:
+            self._texts.append(message_text(message))
+        for piece in getattr(getattr(chunk, "message", None), "tool_call_chunks", ()):
+            place = len(self._arguments) if piece["index"] is None else ("index", piece["index"])
+            self._arguments[place] = self._arguments.get(place, "") + (piece["args"] or "")
+
+    def cut(self, reply: AIMessage) -> bool:
+        """Tell whether the reply ended inside a tool call; v3 streams give such a call as an invalid one."""
+        if reply.invalid_tool_calls and not finish_words(reply):
+            return True
+        return bool(reply.tool_calls) and (ending(reply) is not None or self.broken)
+
+    @property
+    def broken(self) -> bool:
+        """Whether the arguments of a tool call came, and are no JSON."""
+        return not all(map(_is_json, self._arguments.values()))
+
+    def whole(self, result: Any) -> Any:
+        """Return what a call gave: a message, or what a structured chain gives.
+
+        Raises:
+            ConnectionResetError: The arguments of a tool call were cut; its tool would run on half a value.
+            DoubledReply: Every piece came twice.
+        """
+        refuse_doubled(self._texts)
+        if self.broken:
+            raise ConnectionResetError("the arguments of a tool call were cut")
+        return result
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text or "{}")
+    except ValueError:
+        return False
+    return True

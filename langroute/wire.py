@@ -1,0 +1,227 @@
+"""What one attempt may take from the network: seconds, bytes, and a way to hang up.
+
+It holds for the HTTP clients that langroute builds itself, which also carry what is `Private`. Every
+attempt puts its `Line` into the context; hooks of the client read it there when a request goes out and
+when a response comes in. One client serves all endpoints that have the same private parts, and every
+event loop has a pool of its own: a pool that outlives its loop fails the next loop's calls.
+"""
+
+import asyncio
+import importlib
+import socket
+import threading
+import time
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any
+from urllib.parse import unquote
+
+from pydantic import SecretStr
+
+from langroute.errors import OversizeReply
+
+__all__ = ["CALL_S", "LINE", "Line", "Private", "async_client", "client"]
+
+CALL_S = 600.0
+"""Seconds that a call may take where nobody said: the limit of the OpenAI client, but for the whole call."""
+
+MAX_BYTES = 32 * 1024 * 1024
+"""Bytes of one response. The longest replies of today's models, 128,000 tokens streamed, stay below it."""
+
+
+class Line:
+    """One attempt's use of the network: until when, how much, and over which socket.
+
+    Args:
+        limit_s: Seconds from now after which nothing more is read.
+        clock: Monotonic seconds; injected by tests.
+    """
+
+    def __init__(self, limit_s: float = CALL_S, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._ends_s = clock() + limit_s
+        self._bytes_left = MAX_BYTES
+        self._response: Any = None
+        self._hung_up = False
+
+    @property
+    def left_s(self) -> float:
+        """Seconds left; never below a millisecond, because 0 would mean no limit to some clients."""
+        return max(self._ends_s - self._clock(), 0.001)
+
+    def asked(self, request: Any) -> None:
+        """Let no single wait of a request last longer than the attempt may."""
+        given = request.extensions.get("timeout") or {}
+        left_s = self.left_s
+        limits = {
+            kind: min(given.get(kind) or left_s, left_s) for kind in ("connect", "read", "write", "pool")
+        }
+        request.extensions = {**request.extensions, "timeout": limits}
+
+    def answered(self, response: Any) -> None:
+        """Count what is read of a response, and remember its socket."""
+        self._response = response
+        response.stream = _counted(type(response).__module__.partition(".")[0])(response.stream, self)
+        if self._hung_up:
+            self.hang_up()
+
+    @property
+    def over(self) -> bool:
+        """Whether the attempt's time is over."""
+        return self._clock() >= self._ends_s
+
+    def count(self, chunk: bytes) -> None:
+        """Count a chunk that was read.
+
+        Raises:
+            OversizeReply: The response is longer than any reply.
+        """
+        self._bytes_left -= len(chunk)
+        if self._bytes_left < 0:
+            raise OversizeReply(f"the response is longer than {MAX_BYTES:,} bytes")
+
+    def hang_up(self) -> None:
+        """Shut the socket, so that a thread that reads from it stops; closing alone would not wake it."""
+        self._hung_up = True
+        if self._response is None:
+            return  # nothing has come yet: the request's own limits end the wait
+        stream = self._response.extensions.get("network_stream")
+        found = stream and stream.get_extra_info("socket")
+        if found is not None:
+            with suppress(OSError):
+                found.shutdown(socket.SHUT_RDWR)
+
+
+LINE: ContextVar[Line | None] = ContextVar("langroute_line", default=None)
+"""The line of the attempt that is being made in this context."""
+
+
+_CLIENTS_KEPT = 64
+"""Clients with private parts of their own that are shared; one that is let go lives on in its models."""
+
+
+@dataclass(frozen=True, slots=True)
+class Private:
+    """What requests carry and no chat model may hold, because models are shown, dumped and traced."""
+
+    headers: tuple[tuple[str, SecretStr], ...] = ()
+    user: SecretStr | None = None
+    """`name:password` of the server's URL."""
+    proxy: SecretStr | None = None
+    """URL of the proxy."""
+
+    def asked(self, request: Any) -> None:
+        """Put the headers into a request that goes out."""
+        for name, value in self.headers:
+            request.headers[name] = value.get_secret_value()
+        _asked(request)
+
+    async def aasked(self, request: Any) -> None:
+        """Put the headers into a request of an async client."""
+        self.asked(request)
+
+    def client(self, kind: Any, asked: Any, answered: Any) -> Any:
+        """Return an HTTP client of openai's class `kind`."""
+        more: dict[str, Any] = {}
+        if self.user is not None:
+            name, _, password = self.user.get_secret_value().partition(":")
+            more["auth"] = (unquote(name), unquote(password))
+        if self.proxy is not None:
+            more["proxy"] = self.proxy.get_secret_value()
+        return kind(event_hooks={"request": [asked], "response": [answered]}, **more)
+
+
+NOTHING_PRIVATE = Private()
+
+
+@lru_cache(maxsize=_CLIENTS_KEPT)
+def client(private: Private = NOTHING_PRIVATE) -> Any:
+    """Return the sync HTTP client of the endpoints that langroute builds; it honours proxy variables."""
+    import openai
+
+    return private.client(openai.DefaultHttpxClient, private.asked, _answered)
+
+
+@lru_cache(maxsize=_CLIENTS_KEPT)
+def async_client(private: Private = NOTHING_PRIVATE) -> Any:
+    """Return the async one: to its user one client, inside it one for each event loop."""
+    import openai
+
+    class PerLoop(openai.DefaultAsyncHttpxClient):
+        """Sends every request through the client of the running loop."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._of_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any]
+            self._of_loop = weakref.WeakKeyDictionary()
+            self._lock = threading.Lock()
+
+        async def send(self, request: Any, **how: Any) -> Any:
+            return await self._here().send(request, **how)
+
+        async def aclose(self) -> None:
+            await self._here().aclose()
+            await super().aclose()
+
+        def _here(self) -> Any:
+            loop = asyncio.get_running_loop()
+            with self._lock:
+                if loop not in self._of_loop:
+                    kind = openai.DefaultAsyncHttpxClient
+                    self._of_loop[loop] = private.client(kind, private.aasked, _aanswered)
+                return self._of_loop[loop]
+
+    return PerLoop()
+
+
+def _asked(request: Any) -> None:
+    if (line := LINE.get()) is not None:
+        line.asked(request)
+
+
+def _answered(response: Any) -> None:
+    if (line := LINE.get()) is not None:
+        line.answered(response)
+
+
+async def _aanswered(response: Any) -> None:
+    _answered(response)
+
+
+@cache
+def _counted(library: str) -> Any:
+    """Return the class that counts a response's bytes, made for the client's own `httpx` or `httpx2`."""
+    http = importlib.import_module(library)
+
+    class Counted(http.SyncByteStream, http.AsyncByteStream):  # type: ignore[misc,name-defined]  # of that library
+        """A response's bytes, read as long as the attempt's line allows."""
+
+        def __init__(self, stream: Any, line: Line) -> None:
+            self._stream = stream
+            self._line = line
+
+        def __iter__(self) -> Iterator[bytes]:
+            for chunk in self._stream:
+                yield self._read(chunk)
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            async for chunk in self._stream:
+                yield self._read(chunk)
+
+        def _read(self, chunk: bytes) -> bytes:
+            self._line.count(chunk)
+            if self._line.over:
+                raise http.ReadTimeout("the response did not end in time")
+            return chunk
+
+        def close(self) -> None:
+            self._stream.close()
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    return Counted

@@ -1,0 +1,98 @@
+"""What a policy says of models: each endpoint with its price and limits, and the tiers they form."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from typing_extensions import override
+
+from langroute.redaction import veiled
+from langroute.shapes import (
+    Flag,
+    Model,
+    ModelString,
+    Name,
+    Positive,
+    Seconds,
+    Usd,
+    as_model,
+    as_tier,
+    listed,
+    model_shown,
+)
+
+__all__ = ["ModelSpec", "PriceSpec", "Tier", "TierPolicy", "Written"]
+
+
+class Written(BaseModel):
+    """Base of everything in a policy: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True
+    )
+
+
+class PriceSpec(Written):
+    """A price that overrides the price list, in USD per million tokens."""
+
+    input: Usd
+    """Price of input tokens."""
+    output: Usd
+    """Price of output tokens, reasoning included."""
+    cache_read: Usd | None = None
+    """Without it, a cached token costs what an input token costs."""
+    cache_write: Usd | None = None
+    """Without it, a token written to the cache costs what an input token costs."""
+
+
+class ModelSpec(Written):
+    """One endpoint: a model at a provider, with what the policy says about it."""
+
+    model: Model
+    """`provider:model` as LangChain writes it; from Python, a chat model may stand in its place."""
+    name: Name | None = None
+    """What the log calls it; in a policy the model string where none is given, `#2` and so on for equals."""
+    settings: Annotated[dict[str, Any], AfterValidator(veiled)] = Field(
+        default_factory=dict, examples=[{"temperature": 0}]
+    )
+    """Arguments of the chat model: `base_url`, `temperature`, `reasoning_effort`; never a key.
+
+    The values of `default_headers` are `SecretStr`s once they are read: nothing shows or dumps them.
+    """
+    price: PriceSpec | None = None
+    """Overrides the price list."""
+    timeout_s: Seconds | None = None
+    """Seconds after which a call has failed."""
+    expected_s: Seconds | None = None
+    """Seconds a whole reply usually takes; weighed against a step's `latency_budget_s`."""
+    context_tokens: Positive | None = None
+    """Context window; overrides the model's own profile."""
+    capabilities: dict[Literal["tools", "structured_output", "images", "audio", "files"], Flag] = Field(
+        default_factory=dict
+    )
+    """What the model can do; overrides the model's own profile."""
+    omits_finish_reason: bool = False
+    """True for a server that ends whole replies without a finish reason; else such a reply counts as cut."""
+    boundary: Name = "hosted"
+    """Where it runs: `local`, `hosted` or a label of your own; a step may forbid some."""
+
+    @override
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, model_shown(value) if name == "model" else value
+
+
+_OneModel = Annotated[ModelSpec, BeforeValidator(as_model, json_schema_input_type=ModelString | ModelSpec)]
+_Models = Annotated[tuple[_OneModel, ...], Field(min_length=1, max_length=50)]
+
+
+class TierPolicy(Written):
+    """A rung of capability: an ordered chain of endpoints, the first preferred, the rest its fallbacks."""
+
+    models: Annotated[_Models, BeforeValidator(listed, json_schema_input_type=_OneModel | _Models)]
+    """Endpoints, the first preferred; the next is called when a call fails."""
+
+
+Tier = Annotated[
+    TierPolicy, BeforeValidator(as_tier, json_schema_input_type=ModelString | _Models | TierPolicy)
+]

@@ -1,0 +1,193 @@
+"""Replies no provider should give and some do: the next endpoint answers, in every mode."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from routed_models import GOOD, MODES, Runs, routed, shown
+
+from langroute.cascade import Attempt, Call, Choice, Plan, Rung, Stop, Verdict, next_move
+from langroute.errors import AllAttemptsFailed, PartialStream
+from langroute.testing import Answer, Fault, LoopbackProvider, ScriptedChatModel, capture_decisions
+
+
+class Odd(ScriptedChatModel):
+    """Gives a message as it stands, whole or as the only chunk of a stream."""
+
+    says: Any = None
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration.model_construct(message=self.says, text="")])
+
+    def _stream(
+        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        if not isinstance(self.says, AIMessage):
+            yield ChatGenerationChunk.model_construct(message=self.says, text="")
+            return
+        kept = {key: getattr(self.says, key) for key in ("content", "response_metadata", "additional_kwargs")}
+        yield ChatGenerationChunk(message=AIMessageChunk(**kept, tool_call_chunks=self._pieces()))
+
+    def _pieces(self) -> list[Any]:
+        calls = [*self.says.tool_calls, *self.says.invalid_tool_calls]
+        return [{"name": call["name"], "args": "{}", "id": "c", "index": 0} for call in calls]
+
+
+def ended(word: str, text: Any = "", **more: Any) -> AIMessage:
+    return AIMessage(text, response_metadata={"finish_reason": word}, **more)
+
+
+NAMELESS = {"name": "", "args": {}, "id": "c", "type": "tool_call"}
+
+ODD = {
+    "another role's message": HumanMessage("hello"),
+    "white space": ended("stop", " \n "),
+    "a list of empty texts": ended("stop", [{"type": "text", "text": ""}]),
+    "an empty list": ended("stop", []),
+    "an end in error": ended("error"),
+    "a malformed function call": ended("MALFORMED_FUNCTION_CALL"),
+    "an aborted reply": ended("abort"),
+    "a failed response": AIMessage("", response_metadata={"status": "failed"}),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("says", ODD.values(), ids=ODD.keys())
+async def test_reply_that_is_none_is_a_failed_call(says: BaseMessage, mode: str) -> None:
+    with capture_decisions() as decisions:
+        model = routed({"small-a": Odd(reply=GOOD, says=says), "small-b": GOOD})
+        assert await shown(model, mode) == GOOD
+    assert [attempt.outcome for attempt in decisions[-1].attempts] == ["failed", "accepted"]
+
+
+WHOLE_ONLY = {
+    "thoughts alone": ended("stop", [{"type": "thinking", "thinking": "Hm."}]),
+    "thoughts beside no content": ended("stop", additional_kwargs={"reasoning_content": "Hm."}),
+    "a tool call without a name": ended("tool_calls", tool_calls=[NAMELESS]),
+    "an endless list of text": ended("stop", [{"type": "text", "text": "x" * 2_100_000}]),
+    "endless arguments": ended(
+        "tool_calls", tool_calls=[{**NAMELESS, "name": "t", "args": {"a": "x" * 2_100_000}}]
+    ),
+    "half a reply that broke": ended("error", "The cable"),
+}
+
+
+@pytest.mark.parametrize("mode", ["invoke", "ainvoke", "batch"])
+@pytest.mark.parametrize("says", WHOLE_ONLY.values(), ids=WHOLE_ONLY.keys())
+async def test_whole_reply_that_is_none_is_a_failed_call(says: AIMessage, mode: str) -> None:
+    model = routed({"small-a": Odd(reply=GOOD, says=says), "small-b": GOOD})
+    assert await shown(model, mode) == GOOD
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_completed_response_is_an_answer(mode: str) -> None:
+    says = AIMessage("Fine.", response_metadata={"status": "completed", "model_provider": "openai"})
+    assert await shown(routed({"small-a": Odd(reply=GOOD, says=says), "small-b": GOOD}), mode) == "Fine."
+
+
+def test_refusal_where_an_object_was_asked_for_is_an_error_and_no_empty_object() -> None:
+    says = AIMessage("", additional_kwargs={"refusal": "No."}, response_metadata={"finish_reason": "stop"})
+    model = routed({"small-a": Odd(reply=GOOD, says=says)})
+    with pytest.raises(AllAttemptsFailed) as raised:
+        model.with_structured_output({"title": "T", "type": "object"}).invoke("When?")
+    assert "refused: No" in str(raised.value)
+
+
+@pytest.mark.parametrize("mode", ["stream", "astream", "v3", "av3"])
+async def test_stream_whose_every_piece_comes_twice_ends_in_an_error(mode: str) -> None:
+    with LoopbackProvider({"a": GOOD}) as provider:
+        provider.fail("a", Fault("doubled"))
+        model = routed({"small-a": provider.chat_model("a"), "small-b": GOOD})
+        with pytest.raises(PartialStream):
+            await shown(model, mode)
+
+
+@pytest.mark.parametrize("mode", ["stream", "astream"])
+async def test_stream_that_repeats_itself_in_words_is_an_answer(mode: str) -> None:
+    said = "ha  ha  ha  ha  "
+    with LoopbackProvider({"a": said}) as provider:
+        assert await shown(routed({"small-a": provider.chat_model("a")}), mode) == said
+
+
+# Replies that are streamed though the caller waits for the whole: the host mends what was cut ---------------
+
+
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+CALL = Answer(tool_calls=(("add", {"a": 1_000, "b": 2_000}),))
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("listened", [False, True])
+async def test_tool_call_cut_in_a_stream_nobody_asked_for_is_a_failed_call(
+    *, listened: bool, asynchronous: bool
+) -> None:
+    config: Any = {"callbacks": [Runs()]} if listened else {}
+    with LoopbackProvider({"a": CALL}) as provider:
+        provider.fail("a", Fault("cut_arguments"), times=1)
+        small = provider.chat_model("a", streaming=True)
+        model = routed({"small-a": small, "small-b": GOOD}).bind_tools([add])
+        cut = await model.ainvoke("Add", config) if asynchronous else model.invoke("Add", config)
+        assert (cut.text, cut.tool_calls) == (GOOD, [])
+        assert model.invoke("Add", config).tool_calls[0]["args"] == {"a": 1_000, "b": 2_000}
+
+
+def test_object_of_arguments_cut_in_a_stream_nobody_asked_for_is_a_failed_call() -> None:
+    said = Answer(tool_calls=(("add", {"a": 1_000, "b": 2_000}),))
+    with LoopbackProvider({"a": said, "b": said}) as provider:
+        provider.fail("a", Fault("cut_arguments"))
+        model = routed({f"small-{name}": provider.chat_model(name, streaming=True) for name in "ab"})
+        schema = {"title": "add", "type": "object", "properties": {"a": {"type": "integer"}}}
+        found = model.with_structured_output(schema, method="function_calling").invoke("Add")
+        assert found == {"a": 1_000, "b": 2_000}
+        assert (provider.calls("a"), provider.calls("b")) == (1, 1)
+
+
+# A reply that may not be returned, with nothing above -----------------------------------------------------
+
+
+def rung(tier: str, *endpoints: str) -> Rung:
+    return Rung(tier, tuple(Choice(name) for name in endpoints))
+
+
+def rejected(tier: str, endpoint: str, *, usable: bool) -> Attempt:
+    verdict = Verdict("structured", accepted=False, reason="no object", usable=usable)
+    return Attempt(tier, endpoint, "start", "rejected", (verdict,))
+
+
+TWO = (rung("small", "a"), rung("large", "b", "c"))
+
+MOVES: list[tuple[Plan, Attempt, Callable[[Any], bool]]] = [
+    (
+        Plan("s", (rung("small", "a", "b"),)),
+        rejected("small", "a", usable=False),
+        lambda move: move == Call("small", "b", "fallback"),
+    ),
+    (
+        Plan("s", (rung("small", "a", "b"),), on_exhausted="raise"),
+        rejected("small", "a", usable=True),
+        lambda move: move == Stop("exhausted"),
+    ),
+    (
+        Plan("s", TWO),
+        rejected("small", "a", usable=False),
+        lambda move: move == Call("large", "b", "escalation"),
+    ),
+    (
+        Plan("s", TWO),
+        rejected("large", "b", usable=False),
+        lambda move: move == Call("large", "c", "fallback"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("plan", "attempt", "expected"), MOVES)
+def test_unusable_reply_of_the_top_tier_falls_back_within_it(
+    plan: Plan, attempt: Attempt, expected: Callable[[Any], bool]
+) -> None:
+    assert expected(next_move(plan, [attempt]))

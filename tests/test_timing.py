@@ -1,0 +1,282 @@
+"""How long an attempt is waited for: late calls, streams that stand still, and what is left behind."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from routed_models import GOOD, STREAMS, routed, shown
+
+from langroute import RoutedChatModel
+from langroute.calls import MOST_CHARS
+from langroute.errors import AbandonedCalls, AllAttemptsFailed
+from langroute.failures import classify
+from langroute.testing import ScriptedChatModel, capture_decisions
+from langroute.timing import ABANDONED, MOST_ABANDONED, Limits, Watch, aitems, awhole, items, whole
+
+MODES = ["invoke", "ainvoke", *STREAMS]
+LIMIT_S = 0.2
+IN_TIME_S = 2.0
+"""Far above the limit and far below how long the calls would take."""
+
+
+def nothing() -> None:
+    """Hang up nothing."""
+
+
+class Hanging(ScriptedChatModel):
+    """A model that answers when it is let go, sync and async."""
+
+    let_go: Any = None
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        self.let_go.wait(30)
+        return ChatResult(generations=[ChatGeneration(message=AIMessage("late"))])
+
+    async def _agenerate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        await asyncio.sleep(30)
+        return ChatResult(generations=[ChatGeneration(message=AIMessage("late"))])
+
+    def _stream(
+        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        self.let_go.wait(30)
+        yield from super()._stream(messages, *args, **kwargs)
+
+    async def _astream(
+        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        await asyncio.sleep(30)
+        async for chunk in super()._astream(messages, *args, **kwargs):
+            yield chunk
+
+
+@pytest.fixture
+def let_go() -> Iterator[threading.Event]:
+    """Hold late calls until the test is over, and wait for the last of them to end."""
+    event = threading.Event()
+    yield event
+    event.set()
+    for thread in threading.enumerate():
+        if thread.name == "langroute-call":
+            thread.join(10)
+    assert not ABANDONED.running
+
+
+def limited(**models: Any) -> RoutedChatModel:
+    """Return a routed model whose one tier has these endpoints, those that hang with a short limit."""
+    chain = [
+        {"model": model, "name": name, "timeout_s": LIMIT_S if isinstance(model, Hanging) else 20}
+        for name, model in models.items()
+    ]
+    return RoutedChatModel({"tiers": {"small": {"models": chain}}})
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_hanging_given_model_falls_back_in_time(mode: str, let_go: threading.Event) -> None:
+    model = limited(hanging=Hanging(reply=GOOD, let_go=let_go), good=ScriptedChatModel(reply=GOOD))
+    started_s = time.monotonic()
+    with capture_decisions() as decisions:
+        assert await shown(model, mode) == GOOD
+    assert time.monotonic() - started_s < IN_TIME_S
+    first = decisions[0].attempts[0]
+    assert first.failure is not None
+    assert (first.outcome, first.failure.kind) == ("failed", "timeout")
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_hanging_alone_raises_in_time(mode: str, let_go: threading.Event) -> None:
+    started_s = time.monotonic()
+    with pytest.raises(AllAttemptsFailed) as raised:
+        await shown(limited(hanging=Hanging(reply=GOOD, let_go=let_go)), mode)
+    assert time.monotonic() - started_s < IN_TIME_S
+    assert "timeout" in str(raised.value)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_one_deadline_holds_for_all_calls_of_a_step(mode: str, let_go: threading.Event) -> None:
+    hanging = [{"model": Hanging(reply=GOOD, let_go=let_go), "name": f"h{n}"} for n in range(3)]
+    step = {"cascade": ["small"], "deadline_s": 0.6}
+    model = RoutedChatModel({"tiers": {"small": {"models": hanging}}, "default": step})
+    started_s = time.monotonic()
+    with pytest.raises(AllAttemptsFailed) as raised:
+        await shown(model, mode)
+    assert time.monotonic() - started_s < 0.6 + IN_TIME_S
+    assert raised.value.decision is not None
+    assert len(raised.value.decision.attempts) >= 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_deadline_leaves_time_for_a_fallback(mode: str, let_go: threading.Event) -> None:
+    chain = [Hanging(reply=GOOD, let_go=let_go, name="h"), ScriptedChatModel(reply=GOOD, name="good")]
+    step = {"cascade": ["small"], "deadline_s": 1.5}
+    model = RoutedChatModel({"tiers": {"small": {"models": chain}}, "default": step})
+    assert await shown(model, mode) == GOOD
+
+
+@pytest.mark.parametrize("mode", ["invoke", "ainvoke"])
+async def test_judge_has_no_more_time_than_the_deadline_leaves(mode: str, let_go: threading.Event) -> None:
+    tiers = {
+        "small": {"models": [ScriptedChatModel(reply=GOOD, name="good")]},
+        "large": {"models": [Hanging(reply=GOOD, let_go=let_go, name="h")]},
+    }
+    judged = {"judge": {"tier": "large", "rubric": "It answers."}}
+    step = {"cascade": ["small"], "verify": [judged], "deadline_s": 0.4}
+    started_s = time.monotonic()
+    with capture_decisions() as decisions:
+        assert await shown(RoutedChatModel({"tiers": tiers, "default": step}), mode) == GOOD
+    assert time.monotonic() - started_s < 0.4 + IN_TIME_S
+    assert decisions[0].outcome == "best"
+
+
+def test_late_calls_left_behind_are_bounded_and_counted(let_go: threading.Event) -> None:
+    before = ABANDONED.total
+    for _ in range(MOST_ABANDONED):
+        with pytest.raises(TimeoutError):
+            whole(lambda: let_go.wait(30), 0.001, "slow", nothing)
+    assert ABANDONED.running["slow"] == MOST_ABANDONED
+    assert ABANDONED.total - before == MOST_ABANDONED
+    with pytest.raises(AbandonedCalls) as refused:
+        whole(lambda: None, 1, "slow", nothing)
+    assert whole(lambda: "other", 1, "other", nothing) == "other"
+    failure = classify(refused.value)
+    assert failure is not None
+    assert (failure.kind, failure.remedy) == ("overloaded", "next_endpoint")
+
+
+def test_call_under_a_limit_sees_the_callers_context() -> None:
+    seen: ContextVar[str] = ContextVar("seen", default="")
+    seen.set("caller's")
+    assert whole(seen.get, 1, "x", nothing) == "caller's"
+    assert list(items(lambda: iter([seen.get()]), bool, Limits(1), "x", nothing)) == ["caller's"]
+
+
+def test_errors_of_every_kind_pass_unchanged() -> None:
+    for error in (ValueError("mine"), KeyboardInterrupt(), SystemExit(3), TimeoutError("the call's own")):
+
+        def fail(error: BaseException = error) -> None:
+            raise error
+
+        with pytest.raises(type(error)) as raised:
+            whole(fail, 1, "x", nothing)
+        assert raised.value is error
+
+
+def test_stream_left_early_closes_its_source_and_hangs_up() -> None:
+    closed, hung_up = threading.Event(), threading.Event()
+
+    def source() -> Iterator[int]:
+        try:
+            yield 1
+            hung_up.wait(10)
+            yield 2
+        finally:
+            closed.set()
+
+    stream = items(source, bool, Limits(5), "x", hung_up.set)
+    assert next(stream) == 1
+    stream.close()
+    assert closed.wait(5)
+    assert hung_up.is_set()
+
+
+# The watch, on a clock of the test's own -----------------------------------------------------------------
+
+
+class Clock:
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_waiting_counts_and_the_callers_own_time_does_not() -> None:
+    clock = Clock()
+    watch = Watch(Limits(10, None), clock)
+    assert watch.start() == 10
+    clock.now_s += 4
+    watch.stop(progress=True)
+    clock.now_s += 1_000  # the caller lets the stream lie
+    assert watch.start() == 6
+
+
+def test_idleness_begins_with_content_and_only_content_ends_it() -> None:
+    clock = Clock()
+    watch = Watch(Limits(100, 5), clock)
+    assert watch.start() == 100
+    clock.now_s += 50  # thinking
+    watch.stop(progress=True)
+    assert watch.start() == 5
+    clock.now_s += 3
+    watch.stop(progress=False)  # an item without content
+    assert watch.start() == 2
+    clock.now_s += 1
+    watch.stop(progress=True)
+    assert watch.start() == 5
+    clock.now_s += 60
+    watch.stop(progress=True)
+    assert watch.start() == 0  # nothing is left of the whole
+
+
+def test_watch_without_limits_waits_for_ever() -> None:
+    assert Watch(Limits(), Clock()).start() is None
+
+
+async def test_idle_stream_ends_async_as_it_does_sync() -> None:
+    quiet = threading.Event()
+
+    def source() -> Iterator[int]:
+        yield 1
+        quiet.wait(10)
+
+    async def asource() -> AsyncIterator[int]:
+        yield 1
+        await asyncio.sleep(10)
+
+    limits = Limits(10, 0.05)
+    stream, astream = items(source, bool, limits, "x", quiet.set), aitems(asource(), bool, limits)
+    assert (next(stream), await anext(astream)) == (1, 1)
+    with pytest.raises(TimeoutError):
+        next(stream)
+    with pytest.raises(TimeoutError):
+        await anext(astream)
+
+
+async def test_late_await_is_cancelled_and_says_so() -> None:
+    cancelled = False
+
+    async def call() -> None:
+        nonlocal cancelled
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            cancelled = True
+            raise
+
+    with pytest.raises(TimeoutError, match=r"no reply within 0\.01 s"):
+        await awhole(call(), 0.01)
+    assert cancelled
+
+
+async def test_timeout_of_the_calls_own_is_not_taken_for_ours() -> None:
+    async def call() -> None:
+        raise TimeoutError("the call's own")
+
+    with pytest.raises(TimeoutError, match="the call's own"):
+        await awhole(call(), 10)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_reply_longer_than_any_models_is_a_failed_call(mode: str) -> None:
+    longer = {"small-a": "x" * (MOST_CHARS + 1), "small-b": GOOD}
+    model = routed(longer, verify=["no_refusal"])
+    with capture_decisions() as decisions:
+        assert await shown(model, mode) == GOOD
+    first = decisions[0].attempts[0]
+    assert first.failure is not None
+    assert (first.outcome, first.failure.kind) == ("failed", "bad_response")
