@@ -263,7 +263,7 @@ class Request:
             size *= self._bytes_per_char
         for message in messages:
             if isinstance(message, AIMessage) and message.tool_calls:
-                size += sum(len(str(call["args"])) + _FIELD_CHARS for call in message.tool_calls)
+                size += sum(_chars(call["args"]) + _FIELD_CHARS for call in message.tool_calls)
         return int(size / _BYTES_PER_TOKEN) + _MESSAGE_TOKENS * len(texts)
 
     @_cached
@@ -336,6 +336,17 @@ def _tagged(text: str) -> Iterator[tuple[str, int, int]]:
                 name = ""
         elif name in ("", kind) and (found := _ID.search(tag[3])):
             name, document_id, start = kind, found[1] or found[2] or found[3], tag.end()
+
+
+def _chars(value: Any) -> int:
+    """Return roughly how many characters an argument takes, long texts in it neither copied nor quoted."""
+    if isinstance(value, str):
+        return len(value) + 2
+    if isinstance(value, Mapping):
+        return sum(_chars(key) + _chars(each) + 4 for key, each in value.items()) + 2
+    if isinstance(value, list | tuple):
+        return sum(_chars(each) + 2 for each in value) + 2
+    return len(str(value))
 
 
 def _schema_chars(tool: Any) -> int:

@@ -118,7 +118,7 @@ async def test_reply_that_does_not_go_on_is_never_shown(reply: Any, mode: str) -
 async def test_when_no_endpoint_is_left_the_error_holds_everything_shown(mode: str) -> None:
     with LoopbackProvider({"small-a": TEXT, "small-b": goes_on}) as provider:
         provider.fail("small-a", RESET)
-        provider.fail("small-b", Fault("reset", after_chunks=30))
+        provider.fail("small-b", Fault("cut", after_chunks=30))  # a reset may take what was sent along
         seen, error = await broken(over(provider, "small-a", "small-b"), mode)
     assert error.text == seen
     assert TEXT.startswith(seen)
