@@ -498,7 +498,7 @@ def test_only_a_plan_of_one_endpoint_without_repairs_cannot_repeat():
 def test_the_cascade_is_imported_without_langchain():
     code = "import sys, langroute.cascade; print(sorted(m for m in sys.modules if m.startswith('lang')))"
 
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=99)
 
     assert "langchain" not in run.stdout
     assert "langgraph" not in run.stdout

@@ -25,7 +25,7 @@ def run_process(**variables: str) -> SimpleNamespace:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(NOT_OURS)}
     command = [sys.executable, str(EXAMPLES / "rag_demo.py")]
     done = subprocess.run(
-        command, env=clean | WIDE | variables, capture_output=True, timeout=120, check=False
+        command, env=clean | WIDE | variables, capture_output=True, timeout=600, check=False
     )
     return SimpleNamespace(code=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
 

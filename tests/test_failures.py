@@ -286,11 +286,13 @@ def test_the_message_is_one_short_line():
 @pytest.mark.parametrize("unit", ["x", "-a", "://a:b", "api_key-", "context ", "eyJ", "a1", "Bearer "])
 def test_a_hostile_text_is_read_in_no_time(unit):
     error = RuntimeError(unit * 1_000_000)
-    started_s = time.perf_counter()
+    best_s = float("inf")
+    for _ in range(3):
+        started_s = time.thread_time()
+        classify(error)
+        best_s = min(best_s, time.thread_time() - started_s)
 
-    classify(error)
-
-    assert time.perf_counter() - started_s < 0.5
+    assert best_s < 0.5
 
 
 def test_the_message_of_a_real_client_holds_no_key(provider):

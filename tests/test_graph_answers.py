@@ -37,7 +37,7 @@ ASKED = {"messages": [HumanMessage("When was the cable laid?")]}
 def lived(folder: Path, url: str, mode: str, die_at: str) -> subprocess.CompletedProcess[str]:
     folder.mkdir(exist_ok=True)
     arguments = [sys.executable, str(PROCESS), str(folder), url, mode, die_at]
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])

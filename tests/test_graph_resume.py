@@ -119,7 +119,7 @@ def history(job: Job) -> list[tuple[str, str]]:
 def run_upstream(folder, doing, die_at):
     arguments = [sys.executable, str(UPSTREAM), str(folder), doing, die_at]
     strict = {**os.environ, "LANGGRAPH_STRICT_MSGPACK": "true"}
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False, env=strict)
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False, env=strict)
 
 
 @pytest.mark.parametrize("die_at", ["documents:2", "extract:2", "between:3", "synthesize:3", "documents:4"])

@@ -57,7 +57,7 @@ def test_decision_models_work_with_a_core_that_has_them(newer_core):
     path = os.pathsep.join((str(newer_core), str(ROOT)))
     environment = {**os.environ, "PYTHONPATH": path}
     ran = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "skipped" not in ran.stdout

@@ -45,7 +45,7 @@ def test_histories_travel_between_all_five_providers(integrations, capsys):
     command = [sys.executable, "-m", "pytest", "-q", "-W", "ignore", str(matrix)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(integrations), str(ROOT)))}
     ran = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "to bedrock" in ran.stdout, "an integration is missing"

@@ -1,6 +1,5 @@
 """How the loopback provider fails on the wire: of a good completion and a fault it makes a bad response."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,9 @@ class Connection(Protocol):
 
     async def left_within(self, seconds: float) -> bool:
         """Whether the client goes within so many seconds."""
+
+    async def taken(self) -> None:
+        """Wait until the client's machine has taken what was sent: a reset may overtake it."""
 
     def end(self, *, reset: bool) -> None:
         """Close the connection under the request; `reset` makes the client see a reset, not an end."""
@@ -161,7 +163,7 @@ async def _slow(pieces: _Pieces, fault: Fault, connection: Connection) -> AsyncI
 
 async def _ended(_: _Pieces, fault: Fault, connection: Connection) -> AsyncIterator[str]:
     if fault.kind in ("reset", "short"):
-        await asyncio.sleep(0)  # lets the pieces before it go out
+        await connection.taken()
         connection.end(reset=fault.kind == "reset")
         await connection.left()
     return

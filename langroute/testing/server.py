@@ -7,8 +7,10 @@ import asyncio
 import json
 import socket
 import struct
+import sys
 import threading
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -29,6 +31,9 @@ __all__ = ["LoopbackServer"]
 
 STOP_TIMEOUT_S = 1.0
 """How long a stop waits for handlers whose connection it dropped; brains that block longer are left."""
+
+TAKEN_TIMEOUT_MS = 1_000
+"""How long a reset waits for the client's machine to take what was written before it."""
 
 _NO_LINGER = struct.pack("ii", 1, 0)
 
@@ -147,6 +152,12 @@ class _Connection:
             return False
         return True
 
+    async def taken(self) -> None:
+        for _ in range(TAKEN_TIMEOUT_MS):
+            if not any(map(_waiting_bytes, self._transports())):
+                break
+            await asyncio.sleep(0.001)
+
     def end(self, *, reset: bool) -> None:
         for transport in self._transports():
             _end(transport, reset=reset)
@@ -197,6 +208,20 @@ def _abort(transport: asyncio.Transport, *, reset: bool) -> None:
     if reset:
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     transport.abort()
+
+
+def _waiting_bytes(transport: asyncio.Transport) -> int:
+    """Return how much of what was written has not been acknowledged; 0 where the system does not say."""
+    waiting = transport.get_write_buffer_size()
+    if sys.platform != "linux" or transport.is_closing():
+        return waiting
+    import fcntl
+    import termios
+
+    with suppress(OSError):
+        told = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        waiting += int.from_bytes(told, sys.byteorder)
+    return waiting
 
 
 def _end(transport: asyncio.Transport, *, reset: bool) -> None:

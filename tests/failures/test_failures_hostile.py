@@ -167,9 +167,9 @@ def test_a_megabyte_of_anything_takes_no_longer_than_a_thousand_characters(unit,
         error.body = unit * times if where == "body" else {"error": {"message": unit * times}}
         best_s = float("inf")
         for _ in range(5):
-            started_s = time.perf_counter()
+            started_s = time.thread_time()
             classify(error)
-            best_s = min(best_s, time.perf_counter() - started_s)
+            best_s = min(best_s, time.thread_time() - started_s)
         return best_s
 
     many = 1_000_000 // len(unit)

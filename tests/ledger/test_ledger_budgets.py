@@ -116,7 +116,7 @@ def test_the_keeper_ends_when_nothing_is_reserved(store: Store) -> None:
     assert keeper is not None
     assert keeper.is_alive()
     kept.settle(hold, 1)
-    keeper.join(timeout=10)
+    keeper.join(timeout=60)
     assert (keeper.is_alive(), kept.keeper, kept.open) == (False, None, set())
 
 
@@ -268,7 +268,7 @@ async def test_a_reservation_that_nobody_waits_for_any_more_is_given_back(store:
             await task
     for thread in threading.enumerate():
         if thread.name == "langroute-io":
-            await asyncio.to_thread(thread.join, 10)
+            await asyncio.to_thread(thread.join, 60)
     await asyncio.to_thread(kept.finish)
     assert kept.balances(claims) == [Balance()]
 

@@ -102,7 +102,7 @@ def test_eight_processes_open_an_empty_store_at_once(database_url: str) -> None:
     for process in started:
         process.stdin.write("go\n")
         process.stdin.flush()
-    ended = [process.communicate(timeout=60) for process in started]
+    ended = [process.communicate(timeout=300) for process in started]
     assert [process.returncode for process in started] == [0] * 8, ended
     store = open_store(database_url)
     assert seen(store) == list(range(1, len(MIGRATIONS) + 1))
@@ -116,7 +116,7 @@ def test_row_that_was_committed_is_there_after_the_process_is_killed(database_ur
         """    connection.execute(text("INSERT INTO langroute_answers VALUES ('a', 't', 1.0, '{}')"))\n"""
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    killed = subprocess.run([sys.executable, "-c", code, database_url], check=False, timeout=60)
+    killed = subprocess.run([sys.executable, "-c", code, database_url], check=False, timeout=300)
     assert killed.returncode == -9
     store = open_store(database_url)
     with store.statements() as connection:

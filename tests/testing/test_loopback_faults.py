@@ -75,10 +75,10 @@ def test_hang_ends_with_the_clients_timeout(provider):
 
 
 def test_delay_is_kept_and_the_reply_still_comes(provider):
-    provider.fail("small", Fault(delay_s=0.2))
+    provider.fail("small", Fault(delay_s=1.0))
     with pytest.raises(openai.APITimeoutError):
         provider.chat_model("small", timeout=0.05).invoke("Hi")
-    assert provider.chat_model("small", timeout=5).invoke("Hi").text == TEXT
+    assert provider.chat_model("small", timeout=30).invoke("Hi").text == TEXT
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -129,7 +129,7 @@ def test_stop_is_quick_while_requests_hang():
         while provider.calls("small") < 3 and not any(each.done() for each in hanging):
             pass
         provider.stop()
-        assert all(isinstance(each.exception(timeout=2), openai.APIConnectionError) for each in hanging)
+        assert all(isinstance(each.exception(timeout=20), openai.APIConnectionError) for each in hanging)
 
 
 def test_stop_leaves_a_brain_that_blocks_behind_and_logs_nothing(caplog):
@@ -146,8 +146,8 @@ def test_stop_leaves_a_brain_that_blocks_behind_and_logs_nothing(caplog):
         entered.wait()
         started_s = time.monotonic()
         provider.stop()
-        assert time.monotonic() - started_s < 2
-        assert isinstance(blocked.exception(timeout=2), openai.APIConnectionError)
+        assert time.monotonic() - started_s < 10  # it gives up after a second; the brain would block for ever
+        assert isinstance(blocked.exception(timeout=20), openai.APIConnectionError)
         released.set()
     assert caplog.text == ""
 

@@ -118,12 +118,12 @@ def test_nothing_more_comes(provider, kind):
 
 @pytest.mark.parametrize("kind", ["comments", "slow_headers", "drip"])
 def test_what_never_ends_outlasts_the_clients_limit(provider, kind):
-    provider.fail("small", Fault(kind, pause_s=0.02))
+    provider.fail("small", Fault(kind, pause_s=0.2))
     started_s = time.monotonic()
     with pytest.raises(openai.APIError):
         # The client's limit is on each wait, so it is shorter than the pause here.
         provider.chat_model("small", timeout=0.01).invoke("Hi")
-    assert time.monotonic() - started_s < 5
+    assert time.monotonic() - started_s < 20
 
 
 @both
@@ -149,7 +149,7 @@ def test_share_that_is_none_is_refused(provider):
 
 
 def test_connections_are_counted(provider):
-    provider.fail("small", Fault("trickle", pause_s=0.05))
+    provider.fail("small", Fault("trickle", pause_s=5))
     stream = provider.chat_model("small").stream("Hi")
     next(stream)
     assert provider.connections == 1
