@@ -11,8 +11,9 @@ from langroute.verifiers.base import PREFIX_CHARS
 
 __all__ = ["Commit", "Gate", "Joint", "Shown"]
 
-Commit = Literal["start", "prefix", "end"]
-"""From where a reply is shown: its first content, a checked prefix, or its end."""
+Commit = Literal["thought", "start", "prefix", "end"]
+"""From where a reply is shown: the first of what its model thinks, its first content, a checked prefix, or
+its end."""
 
 
 class Shown(Protocol):
@@ -23,6 +24,9 @@ class Shown(Protocol):
 
         What a model thinks is no content: until the first word of its reply, another may take its place.
         """
+
+    def is_thought(self, item: Any) -> bool:
+        """Whether the item adds to what the model thinks."""
 
     def is_plain(self, item: Any) -> bool:
         """Whether the item adds nothing that another model could not go on from: text, or what it thinks."""
@@ -94,7 +98,7 @@ class Gate:
         if content:
             self._note(item, content)
         self._held.append(item)
-        self.open = self.open or self._may_open(content)
+        self.open = self.open or self._may_open(item, content)
         return self.rest() if self.open else ()
 
     def close(self) -> None:
@@ -113,11 +117,13 @@ class Gate:
         self._parts.append(text)
         self.latest = item
 
-    def _may_open(self, content: str | None) -> bool:
-        if content is None or self._commit == "end":
+    def _may_open(self, item: Any, content: str | None) -> bool:
+        if content is None:
+            return self._commit == "thought" and self._shape.is_thought(item)
+        if self._commit == "end":
             return False
         text = self.text
-        if self._commit == "start":
+        if self._commit in ("thought", "start"):
             return content == "" or not text.isspace()  # white space alone is no content yet
         if len(text) < PREFIX_CHARS:
             return False

@@ -95,13 +95,15 @@ class Judge:
         """Return from where the reply of `move` may be shown.
 
         At once where nothing can reject it, or where a rejection could change nothing: the only call
-        there will be, whose reply is returned whatever the verdict.
+        there will be, whose reply is returned whatever the verdict. Of that one, what the model thinks is
+        shown as well; of others it waits for the first word, for until then another may answer.
         """
         verifiers = self._verifiers
         if self._request.schema is not None or self._risky or self._request.held:
             return "end"
-        if not verifiers or (not attempts and not self.plan.may_repeat and self.plan.on_exhausted == "best"):
-            return "start"
+        only = not attempts and not self.plan.may_repeat
+        if not verifiers or (only and self.plan.on_exhausted == "best"):
+            return "thought" if only else "start"
         return "prefix" if all(verifier.reads == "prefix" for verifier in verifiers) else "end"
 
     def passes_prefix(self, text: str) -> bool:

@@ -247,6 +247,9 @@ class _Payloads:
     def content(self, item: Any) -> str | None:
         return _shape_of(item[2][0]).content(item[2][0])
 
+    def is_thought(self, item: Any) -> bool:
+        return _shape_of(item[2][0]).is_thought(item[2][0])
+
     def is_plain(self, item: Any) -> bool:
         return _shape_of(item[2][0]).is_plain(item[2][0])
 

@@ -131,6 +131,12 @@ class _Chunks:
         calls = item.tool_calls or getattr(item, "tool_call_chunks", None)
         return "" if calls or any(map(_says, item.content or ())) else None
 
+    def is_thought(self, item: Any) -> bool:
+        blocks = [item.additional_kwargs.get(key) for key in _REASONING & item.additional_kwargs.keys()]
+        if not isinstance(item.content, str):
+            blocks += [block for block in item.content or () if _thinks(block)]
+        return any(map(_brings, blocks))
+
     def is_plain(self, item: Any) -> bool:
         if item.tool_calls or getattr(item, "tool_call_chunks", None):
             return False
@@ -201,6 +207,10 @@ def _brings(block: Any) -> bool:
     return any(value for key, value in block.items() if key not in ("type", "index"))
 
 
+def _thinks(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") in _REASONING
+
+
 def _is_other(block: Any) -> bool:
     return isinstance(block, dict) and block.get("type") not in {"text", *_REASONING}
 
@@ -257,6 +267,10 @@ class _Events:
             return str(part.get("text") or "")
         # The start of a text block is empty and its finish repeats the deltas: neither adds text.
         return "" if kind == "content-block-start" and "tool" in str(part.get("type")) else None
+
+    def is_thought(self, item: Any) -> bool:
+        part = _part(item)
+        return str(part.get("type")).removesuffix("-delta") in _REASONING and _brings(part)
 
     def is_plain(self, item: Any) -> bool:
         kind = str(_part(item).get("type") or "text")

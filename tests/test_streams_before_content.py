@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
+from langgraph.graph import END, START, MessagesState, StateGraph
 from pydantic import PrivateAttr
 from routed_models import GOOD, STREAMS, pieces, routed, shown
 
-from langroute.errors import PartialStream
+from langroute import add_routed_step
+from langroute.errors import AllAttemptsFailed, PartialStream
 from langroute.gates import Gate
 from langroute.streams import CHUNKS, EVENTS
 from langroute.testing import Answer, LoopbackProvider, ScriptedChatModel, capture_decisions
@@ -61,6 +63,20 @@ FIRST = {
 }
 DOWN = ConnectionResetError("gone")
 
+
+async def everything(model: Any, mode: str) -> AsyncIterator[Any]:
+    """Yield every chunk or event of a stream."""
+    if mode in ("stream", "v3"):
+        for each in model.stream("When?") if mode == "stream" else model.stream_events("When?", version="v3"):
+            yield each
+    elif mode == "astream":
+        async for each in model.astream("When?"):
+            yield each
+    else:
+        async for each in await model.astream_events("When?", version="v3"):
+            yield each
+
+
 each_stream = pytest.mark.parametrize("mode", STREAMS)
 
 
@@ -76,15 +92,65 @@ async def test_provider_that_dies_before_the_first_word_falls_back_unseen(first:
 @each_stream
 async def test_what_was_thought_by_one_that_died_is_not_shown(mode: str) -> None:
     model = routed({"small-a": Pieces.of("small-a", *FIRST["thinking"], DOWN), "small-b": GOOD})
-    if mode == "stream":
-        found: Any = list(model.stream("When?"))
-    elif mode == "astream":
-        found = [each async for each in model.astream("When?")]
-    elif mode == "v3":
-        found = list(model.stream_events("When?", version="v3"))
+    assert "Let me see" not in str([each async for each in everything(model, mode)])
+
+
+# The host's events know reasoning alone: a provider's own blocks are translated by its integration.
+THOUGHTS = [("reasoning", mode) for mode in STREAMS]
+THOUGHTS += [(name, mode) for name in ("thinking", "reasoning beside the content") for mode in STREAMS[:2]]
+
+
+@pytest.mark.parametrize(("first", "mode"), THOUGHTS)
+@pytest.mark.parametrize("verify", [[], ["no_refusal"]], ids=["unverified", "best anyway"])
+async def test_only_endpoint_shows_what_it_thinks_at_once(verify: list[str], first: str, mode: str) -> None:
+    alone = routed({"small-a": Pieces.of("small-a", *FIRST[first], DOWN)}, verify=verify)
+    found = []
+    with pytest.raises(PartialStream) as raised:  # noqa: PT012 - what was seen before it counts
+        async for each in everything(alone, mode):
+            found.append(each)  # noqa: PERF401 - a comprehension would lose them
+    assert "Let me see" in str(found)
+    assert raised.value.text == ""
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"repair": 1, "verify": ["no_refusal"]},
+        {"on_exhausted": "raise", "verify": ["no_refusal"]},
+        {"continue_streams": True, "endpoints": 2},
+    ],
+    ids=["a repair", "may be refused", "a fallback"],
+)
+def test_thoughts_wait_where_something_may_come_instead(step: dict[str, Any]) -> None:
+    names = ["small-a", "small-b"][: step.pop("endpoints", 1)]
+    model = routed({name: Pieces.of(name, *FIRST["reasoning"], DOWN) for name in names}, **step)
+    with pytest.raises(AllAttemptsFailed) as raised:
+        list(model.stream("When?"))
+    assert not isinstance(raised.value, PartialStream)
+
+
+@each_stream
+@pytest.mark.parametrize("first", [FIRST["a role"], FIRST["an empty text block"], [chunk(" ")]])
+async def test_only_endpoint_that_dies_before_any_thought_has_shown_nothing(first: Any, mode: str) -> None:
+    with pytest.raises(AllAttemptsFailed):
+        await shown(routed({"small-a": Pieces.of("small-a", *first, DOWN)}), mode)
+
+
+@pytest.mark.parametrize("form", ["node", "drawn"])
+async def test_graph_shows_what_an_only_endpoint_thinks_at_once(form: str) -> None:
+    model = routed({"small-a": Pieces.of("small-a", *FIRST["reasoning"], DOWN)})
+    builder = StateGraph(MessagesState)
+    if form == "node":
+        builder.add_node("answer", lambda state: {"messages": [model.invoke(state["messages"])]})
     else:
-        found = [each async for each in await model.astream_events("When?", version="v3")]
-    assert "Let me see" not in str(found)
+        add_routed_step(builder, "answer", model)
+    builder.add_edge(START, "answer")
+    builder.add_edge("answer", END)
+    found = []
+    with pytest.raises(PartialStream):  # noqa: PT012 - what was seen before it counts
+        async for each in builder.compile().astream({"messages": [("user", "?")]}, stream_mode="messages"):
+            found.append(each)  # noqa: PERF401 - a comprehension would lose them
+    assert "Let me see" in str(found)
 
 
 def test_what_was_thought_is_shown_with_the_first_word() -> None:
