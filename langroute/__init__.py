@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from langroute.errors import LangrouteError, PolicyError
     from langroute.graph import add_routed_step, route_node, routed_step, tier_edge
     from langroute.histories import portable
+    from langroute.ledger.ledger import Ledger
     from langroute.policy import Policy
 
 __all__ = [
     "LangrouteError",
+    "Ledger",
     "Policy",
     "PolicyError",
     "RoutedChatModel",
@@ -29,6 +31,7 @@ __all__ = [
 
 _HOME = {
     "LangrouteError": "langroute.errors",
+    "Ledger": "langroute.ledger.ledger",
     "Policy": "langroute.policy",
     "PolicyError": "langroute.errors",
     "RoutedChatModel": "langroute.chat_model",

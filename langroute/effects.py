@@ -123,7 +123,7 @@ def _nothing() -> None:
     """Hang up nothing: the call ends by itself."""
 
 
-def beside(work: Callable[[], T], timeout_s: float) -> Io:
+def beside(work: Callable[[], T], timeout_s: float | None) -> Io:
     """Return the effect of doing blocking work; in an async run beside the loop, in a thread of its own.
 
     Not in the loop's own workers: sync nodes of an async run may hold all of those for minutes.

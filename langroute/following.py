@@ -7,6 +7,7 @@ sync and async, whole and streamed, are one decision.
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.messages import BaseMessage
@@ -45,7 +46,6 @@ from langroute.failures import charged, classify
 from langroute.faults import fault_of
 from langroute.histories import portable
 from langroute.judging import Judge, continuation_messages, repair_messages, too_late
-from langroute.observe import notify
 from langroute.replies import Reply, finished, read_reply
 from langroute.request import Request
 from langroute.routing.money import expected_usd
@@ -100,6 +100,7 @@ class Cascade:
         self._router = router
         self._request = request
         self._config = config
+        self.tell = partial(router.tell, request, config)
         # An id, not a secret; uuid4 costs 3 us.
         self.call_id = f"{random.getrandbits(128):032x}"
         self.attempts: list[Attempt] = []
@@ -132,9 +133,11 @@ class Cascade:
                 else:
                     yield self._group.fail(error)
             raise
-        notify(routed.decision)
+        written = self.tell(routed.decision, routed.reply.message)
         if self._group is not None:
             yield self._group.end(routed.reply.message)
+        if written is not None:
+            yield written
         return routed
 
     def expected_usd(self, call: Call, step: str) -> float | None:
@@ -384,7 +387,7 @@ class Cascade:
         decision = self.decision(answer, plan, ending_of(error, self.attempts))
         if isinstance(error, LangrouteError):
             error.decision = decision
-        notify(decision)
+        self.tell(decision)
 
     def _obituary(self, plan: Plan) -> Exception:
         """Return the error of a step that has no reply to give."""

@@ -8,6 +8,7 @@ A step whose input is blamed leads back to the step that gave it: see `langroute
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
@@ -26,7 +27,6 @@ from langroute.effects import Flow
 from langroute.endings import obituary
 from langroute.errors import FailedCall, NoEndpointAvailable, RejectedReply
 from langroute.following import Cascade
-from langroute.observe import notify
 from langroute.once import made_once
 from langroute.request import Request
 from langroute.runs import shown_already
@@ -282,9 +282,8 @@ class _Drawing:
         decision = cascade.decision(
             saved.step_answer, saved.plan, "best" if accept.best else "accepted", accept.attempt
         )
-        update = visit.spec.hand_over(cascade, decision, visit.config)
+        update = yield from visit.spec.hand_over(cascade, decision, visit.config)
         return visit.marked(update, saved) if blamers(self.builder, visit.spec) else update
-        yield  # pragma: no cover - as above
 
     def _fail(self, visit: "_Visit") -> Flow[None]:
         """Raise what every attempt came to."""
@@ -323,7 +322,10 @@ class _Visit:
         return saved.resume(self.spec.prepare(state, self.config))
 
     def ended(self, saved: Saved) -> Cascade:
-        """Return the step's cascade when nothing is called any more: the prompt is not made again."""
+        """Return the step's cascade when nothing more is called; only a ledger wants the prompt again."""
+        if self.spec.model.router.keeper is not None:
+            with suppress(Exception):
+                return self.cascade(saved)
         return saved.resume(Cascade(self.spec.model.router, Request(()), self.config))
 
     def watch(self, cascade: Cascade, saved: Saved, work: Flow[Any]) -> Flow[Any]:
@@ -377,7 +379,8 @@ class _Visit:
 
     def _tell(self, saved: Saved, outcome: str) -> None:
         """Tell of a visit that ends without a reply."""
-        notify(self.ended(saved).decision(saved.step_answer, saved.plan, outcome))
+        cascade = self.ended(saved)
+        cascade.tell(cascade.decision(saved.step_answer, saved.plan, outcome))
         self.spec.forget(saved.call_id)
 
     def marked(self, update: dict[str, Any], saved: Saved) -> dict[str, Any]:

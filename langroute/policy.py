@@ -52,6 +52,7 @@ __all__ = [
     "ClassifyPolicy",
     "DifficultyPolicy",
     "KeyBudgetPolicy",
+    "LedgerPolicy",
     "ModelSpec",
     "Policy",
     "PriceSpec",
@@ -234,6 +235,18 @@ class BudgetPolicy(Written):
     """An escalation expected to cost more needs a person's approval."""
 
 
+class LedgerPolicy(Written):
+    """What the ledger keeps beside the decisions themselves, where there is one."""
+
+    text: Literal["off", "digest", "redacted", "full"] = "off"
+    """What is kept of prompts and replies: nothing, their SHA-256, the text without what looks like a
+    secret, or the text as it is."""
+    keys: Names = Field(default=(), examples=[["tenant", "user"]])
+    """Keys of the config's metadata that are kept with a decision, beside those of `budget.keys`."""
+    keep_days: Annotated[Positive, Field(le=36_500)] | None = None
+    """Days after which decisions are deleted; None keeps them."""
+
+
 def _top_tier_alone(written: dict[str, Any]) -> StepPolicy:
     """Return the binding of the default where none is written: when in doubt, the capable tier."""
     return StepPolicy(cascade=(list(written["tiers"])[-1],))
@@ -271,6 +284,8 @@ class Policy(Written):
     """How to tell a step that nobody said."""
     budget: BudgetPolicy = BudgetPolicy()
     """What calls may cost."""
+    ledger: LedgerPolicy = LedgerPolicy()
+    """What the ledger keeps."""
     cache_margin: Annotated[Usd, Field(le=10)] = 0.1
     """Share by which another endpoint must be cheaper before a conversation leaves its cached prefix."""
 

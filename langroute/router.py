@@ -1,20 +1,24 @@
 """The validated whole: a policy, its endpoints, their health and its planner. Every door holds one."""
 
+import os
 import random
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.embeddings import Embeddings
+from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 
 from langroute.accounts import Store
 from langroute.budget import Purse
 from langroute.cascade import Plan
-from langroute.decision import StepAnswer
-from langroute.effects import Flow, run
+from langroute.decision import Decision, StepAnswer
+from langroute.effects import Flow, Io, run
 from langroute.endpoints import Endpoint, Endpoints
 from langroute.health import Health, Obstacle
+from langroute.keeping import Keeper
+from langroute.observe import notify
 from langroute.policy import Policy, StepPolicy
 from langroute.request import Request
 from langroute.routing.intent import Embedder
@@ -25,7 +29,13 @@ from langroute.steps import StepFinder
 from langroute.timing import ABANDONED
 from langroute.verifiers.base import Verifier
 
-__all__ = ["Router"]
+if TYPE_CHECKING:
+    from langroute.ledger.ledger import Ledger
+
+__all__ = ["LEDGER_VARIABLE", "Router"]
+
+LEDGER_VARIABLE = "LANGROUTE_LEDGER"
+"""The environment variable that names the ledger of routers that are given none."""
 
 
 class Router:
@@ -38,8 +48,9 @@ class Router:
         classifier: A decision model of LangChain's (core 1.8 and newer) that names the step of a call.
         difficulty_classifier: One that scores the difficulty for steps with a threshold, in place of our own.
         classifiers_boundary: Where the two run.
-        ledger: Where budgets are kept for all processes: a URL as `langroute.ledger.open_store` takes it, or
-            what that returned. Without it they hold for this router. Today it holds budgets only.
+        ledger: Where every decision is kept, and budgets for all processes: a `Ledger`, or what it takes: a
+            URL or a path. Without it that of the environment's `LANGROUTE_LEDGER`; without either, no
+            decision is kept, and budgets hold for this router.
         clock: Monotonic seconds; injected by tests.
         rng: Random numbers in [0, 1), for the jitter of the breakers; injected by tests.
 
@@ -68,7 +79,10 @@ class Router:
         self.endpoints = Endpoints(policy)
         self.clock = clock
         self.breakers = Health(self.endpoints.by_name, clock=clock, rng=rng)
-        self.budget = budget_of(policy, self.endpoints, None if ledger is None else _accounts(ledger))
+        self.ledger = _ledger(ledger)
+        """Where every decision is kept; None where nobody asked for it."""
+        self.keeper = None if self.ledger is None else Keeper(self.ledger, policy, self.endpoints)
+        self.budget = budget_of(policy, self.endpoints, _accounts(self.ledger))
         """What may be spent; None where the policy states no limit."""
         embedder = Embedder(embeddings, embeddings_boundary) if embeddings is not None else None
         where = (classifiers_boundary, policy.classify.timeout_s)
@@ -85,6 +99,19 @@ class Router:
     def purse(self, config: RunnableConfig, metadata: Mapping[str, Any]) -> Purse | None:
         """Return what a call with this config spends from; None where the policy states no limit."""
         return None if self.budget is None else purse_of(self.budget, config, metadata)
+
+    def tell(
+        self,
+        request: Request,
+        config: RunnableConfig,
+        decision: Decision,
+        reply: AIMessage | None = None,
+        *,
+        node: str | None = None,
+    ) -> Io | None:
+        """Tell observers and ledger of a decision; return what its reply must wait for, None for nothing."""
+        notify(decision)
+        return None if self.keeper is None else self.keeper.keep(request, config, decision, reply, node)
 
     def rank(self, tier: str) -> int:
         """Return the position of a tier, 0 the cheapest."""
@@ -144,12 +171,21 @@ class Router:
         return self.endpoints.tier(policy.cascade[0])[0]
 
 
-def _accounts(ledger: Any) -> Store:
+def _ledger(where: Any) -> "Ledger | None":
+    if where is None and not os.environ.get(LEDGER_VARIABLE):
+        return None
     # Imported here: sqlalchemy is for those who keep a ledger.
-    from langroute.ledger.budgets import accounts
-    from langroute.ledger.store import open_store
+    from langroute.ledger.ledger import open_ledger
 
-    return accounts(open_store(ledger))
+    return open_ledger(where or os.environ[LEDGER_VARIABLE])
+
+
+def _accounts(ledger: "Ledger | None") -> Store | None:
+    if ledger is None:
+        return None
+    from langroute.ledger.budgets import accounts
+
+    return accounts(ledger.store)
 
 
 def _in_order(step: StepPolicy) -> tuple[Verifier, ...]:

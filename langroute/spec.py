@@ -4,6 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -12,9 +13,9 @@ from langroute.calls import ModelCall
 from langroute.cascade import Accept, Ask, Call, Move
 from langroute.chat_model import RoutedChatModel
 from langroute.decision import Decision
+from langroute.effects import Flow
 from langroute.errors import NoEndpointAvailable
 from langroute.following import Cascade
-from langroute.observe import notify
 from langroute.policy import Policy
 from langroute.replies import finished
 from langroute.runs import show_whole
@@ -120,7 +121,9 @@ class StepSpec:
             documents = documents(state)
         model = self.model if self.step is None else self.model.for_step(self.step, documents=documents)
         extra: dict[str, Any] = {} if self.binding is None else {"langroute_binding": self.binding}
-        return model.prepare(self._asked(state), config, **extra)
+        cascade = model.prepare(self._asked(state), config, **extra)
+        cascade.tell = partial(cascade.tell, node=self.nodes.start)
+        return cascade
 
     def _asked(self, state: Any) -> Any:
         if self.prompt is None:
@@ -148,7 +151,7 @@ class StepSpec:
         with self._lock:
             self._held.pop(call_id, None)
 
-    def hand_over(self, cascade: Cascade, decision: Decision, config: RunnableConfig) -> dict[str, Any]:
+    def hand_over(self, cascade: Cascade, decision: Decision, config: RunnableConfig) -> Flow[dict[str, Any]]:
         """Show what is held of the chosen reply, tell of the decision, and return the state's update."""
         index = decision.chosen or 0
         given = cascade.replies[index]
@@ -161,7 +164,8 @@ class StepSpec:
         elif self.output != "messages":
             show_whole(config, reply.message)
         self.forget(decision.call_id)
-        notify(decision)
+        if (written := cascade.tell(decision, reply.message)) is not None:
+            yield written
         if self.output == "messages":
             value: Any = [reply.message]
         else:

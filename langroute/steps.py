@@ -24,7 +24,7 @@ from langroute.routing.questions import DecisionModel
 if TYPE_CHECKING:
     from langroute.endpoints import Endpoints
 
-__all__ = ["STEP_KEY", "Shape", "StepFinder", "metadata_of", "shape_of"]
+__all__ = ["STEP_KEY", "Shape", "StepFinder", "metadata_of", "node_path", "shape_of"]
 
 STEP_KEY = "langroute_step"
 """Key of the config's metadata under which a caller says the step."""
@@ -56,6 +56,14 @@ def metadata_of(config: RunnableConfig | None) -> Mapping[str, Any]:
     if own:
         merged.update(own)
     return merged or EMPTY
+
+
+def node_path(metadata: Mapping[str, Any]) -> str | None:
+    """Return the path of the LangGraph node that runs, `outer/inner`; None outside a graph."""
+    node, namespace = metadata.get("langgraph_node"), metadata.get("langgraph_checkpoint_ns")
+    if not node or not isinstance(node, str):
+        return None
+    return (_path(namespace) if isinstance(namespace, str) else "") or node
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,91 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE TABLE langroute_owners (owner TEXT PRIMARY KEY, until_ms BIGINT NOT NULL)",
     ),
+    (
+        # 3: decisions, their attempts, and feedback; the columns are described in `langroute.ledger.records`.
+        """
+        CREATE TABLE langroute_decisions (
+            id TEXT PRIMARY KEY,
+            decided_at_s DOUBLE PRECISION NOT NULL,
+            step TEXT NOT NULL,
+            step_source TEXT NOT NULL,
+            step_reason TEXT NOT NULL,
+            mismatch TEXT,
+            outcome TEXT NOT NULL,
+            tier TEXT,
+            endpoint TEXT,
+            model TEXT,
+            policy TEXT NOT NULL,
+            thread TEXT,
+            run TEXT,
+            node TEXT,
+            keys TEXT,
+            request TEXT,
+            difficulty DOUBLE PRECISION,
+            features TEXT,
+            plan TEXT NOT NULL,
+            spend TEXT,
+            spend_usd DOUBLE PRECISION,
+            latency_s DOUBLE PRECISION NOT NULL,
+            top_usd DOUBLE PRECISION,
+            baselines TEXT,
+            text_kept TEXT NOT NULL,
+            prompt TEXT,
+            reply TEXT
+        )
+        """,
+        "CREATE INDEX langroute_decisions_moment ON langroute_decisions (decided_at_s, id)",
+        "CREATE INDEX langroute_decisions_step ON langroute_decisions (step, decided_at_s)",
+        "CREATE INDEX langroute_decisions_thread ON langroute_decisions (thread, decided_at_s)",
+        "CREATE INDEX langroute_decisions_run ON langroute_decisions (run)",
+        """
+        CREATE TABLE langroute_attempts (
+            decision TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            mark BIGINT NOT NULL,
+            decided_at_s DOUBLE PRECISION NOT NULL,
+            step TEXT NOT NULL,
+            tier TEXT NOT NULL,
+            endpoint TEXT NOT NULL,
+            model TEXT,
+            why TEXT NOT NULL,
+            outcome TEXT NOT NULL,
+            returned INTEGER NOT NULL,
+            failure_kind TEXT,
+            failure TEXT,
+            input_tokens BIGINT,
+            output_tokens BIGINT,
+            cache_read_tokens BIGINT,
+            cache_write_tokens BIGINT,
+            reasoning_tokens BIGINT,
+            cost_usd DOUBLE PRECISION,
+            cost_basis TEXT NOT NULL,
+            checks_usd DOUBLE PRECISION,
+            latency_s DOUBLE PRECISION NOT NULL,
+            judged_s DOUBLE PRECISION NOT NULL,
+            first_token_s DOUBLE PRECISION,
+            verdicts TEXT,
+            PRIMARY KEY (decision, number, mark)
+        )
+        """,
+        "CREATE INDEX langroute_attempts_step ON langroute_attempts (step, decided_at_s)",
+        "CREATE INDEX langroute_attempts_endpoint ON langroute_attempts (endpoint, decided_at_s)",
+        """
+        CREATE TABLE langroute_feedback (
+            id TEXT PRIMARY KEY,
+            given_at_s DOUBLE PRECISION NOT NULL,
+            decision TEXT,
+            run TEXT,
+            thread TEXT,
+            score DOUBLE PRECISION NOT NULL,
+            source TEXT NOT NULL,
+            comment TEXT
+        )
+        """,
+        "CREATE INDEX langroute_feedback_decision ON langroute_feedback (decision)",
+        "CREATE INDEX langroute_feedback_run ON langroute_feedback (run)",
+        "CREATE INDEX langroute_feedback_thread ON langroute_feedback (thread)",
+    ),
 )
 """Each a list of statements that SQLite and PostgreSQL both take; one that was released is never changed."""
 

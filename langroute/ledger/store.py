@@ -5,7 +5,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,8 @@ class Store:
         """Where the store is, without user and password: for messages."""
         self.failures = Tally()
         """How often the store failed a caller, who went on without it; the first time is logged."""
+        self.before_close: list[Callable[[], object]] = []
+        """What is done before the connections are closed: what waits to be written is."""
         self._url = url
         self._engine = _engine(url)
         # One statement is its own transaction: one round trip, committed when it returns.
@@ -102,9 +104,11 @@ class Store:
             migrate(connection, migrations)
 
     def close(self) -> None:
-        """Close every connection; the next `open_store` of the URL opens it anew."""
+        """Write what waits, and close every connection; the next `open_store` of the URL opens it anew."""
         with _LOCK:
             _STORES.pop(self._url, None)
+        for finish in self.before_close:
+            finish()
         self._engine.dispose()
 
     def leave_to_parent(self) -> None:
@@ -112,18 +116,19 @@ class Store:
         self._engine.dispose(close=False)
 
 
-def open_store(url: "str | Store") -> Store:
+def open_store(url: "str | Store | Any") -> Store:
     """Return the store at `url`, migrated; the same object for the same URL while the process lives.
 
     Args:
         url: `sqlite:///answers.db` (a file, relative to the working directory; four slashes for an
             absolute path) or `postgresql://user@host/database`, which needs `langroute[postgres]`. A
-            store that is open already is returned as it is.
+            store that is open already is returned as it is, a `Ledger` gives its own.
 
     Raises:
         LedgerError: The URL is none of these, the driver is missing, the database cannot be reached, or
             a newer langroute has written it.
     """
+    url = getattr(url, "store", url)
     if isinstance(url, Store):
         return url
     checked = _checked(url)

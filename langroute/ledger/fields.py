@@ -1,0 +1,62 @@
+"""The description of the ledger's tables, made from the records: `python -m langroute.ledger.fields`."""
+
+import ast
+import inspect
+import sys
+from itertools import pairwise
+from textwrap import dedent
+from typing import Any
+
+from langroute.ledger.records import AttemptRecord, DecisionRecord, FeedbackRecord
+from langroute.ledger.rows import COLUMNS, TABLES
+
+__all__ = ["described", "documentation"]
+
+_TYPES = {"str": "text", "int": "integer", "float": "number", "Json": "JSON"}
+
+_HEAD = """\
+# What the ledger keeps
+
+Generated from `langroute/ledger/records.py` by `python -m langroute.ledger.fields`; a test compares the two.
+
+SQLite and PostgreSQL hold the same tables. Money is in USD: a cost that nobody knows is NULL, never 0.
+Moments are in Unix seconds, durations in seconds, scores in [0, 1]. JSON stands in text columns.
+"""
+
+
+def described(kind: type[Any]) -> dict[str, tuple[str, str]]:
+    """Return column to type and description of a record, from the strings under its fields."""
+    [written] = ast.parse(dedent(inspect.getsource(kind))).body
+    body = written.body if isinstance(written, ast.ClassDef) else []
+    found = {}
+    for statement, after in pairwise(body):
+        if isinstance(statement, ast.AnnAssign) and isinstance(after, ast.Expr):
+            said = " ".join(ast.literal_eval(after.value).split())
+            found[ast.unparse(statement.target)] = ast.unparse(statement.annotation), said
+    return {name: (_type(found[name][0]), found[name][1]) for name in COLUMNS[kind]}
+
+
+def _type(written: str) -> str:
+    name, _, optional = written.partition(" | ")
+    return _TYPES[name] + (" or NULL" if optional else "")
+
+
+def documentation() -> str:
+    """Return the description of every table in Markdown."""
+    parts = [_HEAD]
+    for kind in (DecisionRecord, AttemptRecord, FeedbackRecord):
+        said = (inspect.getdoc(kind) or "").partition(":")[0]
+        rows = [f"| `{name}` | {type_} | {text} |" for name, (type_, text) in described(kind).items()]
+        parts += [
+            f"## `{TABLES[kind]}`",
+            f"{said}.\n",
+            "| column | type | what it says |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(documentation())

@@ -1,0 +1,100 @@
+"""Reading a ledger: which decisions are wanted, and all of them, page by page."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, column, or_, select, table
+from sqlalchemy.sql.expression import TableClause
+
+from langroute.ledger.records import AttemptRecord, DecisionRecord, FeedbackRecord
+from langroute.ledger.rows import COLUMNS, TABLES, clean, identifier, record_of
+from langroute.ledger.store import Store
+
+__all__ = ["ATTEMPTS", "DECISIONS", "FEEDBACK", "Filter", "conditions", "decisions"]
+
+_PAGE = 500
+
+
+def _table(kind: type[Any]) -> TableClause:
+    return table(TABLES[kind], *map(column, COLUMNS[kind]))
+
+
+DECISIONS, ATTEMPTS, FEEDBACK = map(_table, (DecisionRecord, AttemptRecord, FeedbackRecord))
+
+_IDS = {"id", "thread", "run", "node"}
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which decisions are wanted: those for which everything that is said holds."""
+
+    id: str | None = None
+    """Call id."""
+    step: str | None = None
+    outcome: str | None = None
+    tier: str | None = None
+    """Tier of the reply that was returned."""
+    endpoint: str | None = None
+    """Endpoint of the reply that was returned."""
+    policy: str | None = None
+    """Digest of the policy."""
+    thread: str | None = None
+    run: str | None = None
+    node: str | None = None
+    since_s: float | None = None
+    """Unix seconds from which on decisions were finished."""
+    until_s: float | None = None
+    """Unix seconds before which they were."""
+
+
+EVERYTHING = Filter()
+
+
+def conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+    """Return what the columns of `langroute_decisions` must be; every value is a bound parameter."""
+    found: list[ColumnElement[bool]] = []
+    for name in (field.name for field in fields(Filter)):
+        value = getattr(wanted, name)
+        if value is None:
+            continue
+        if name == "since_s":
+            found.append(DECISIONS.c.decided_at_s >= float(value))
+        elif name == "until_s":
+            found.append(DECISIONS.c.decided_at_s < float(value))
+        else:
+            found.append(DECISIONS.c[name] == (identifier(value) if name in _IDS else clean(value)))
+    return found
+
+
+def decisions(store: Store, wanted: Filter = EVERYTHING) -> Iterator[DecisionRecord]:
+    """Yield the decisions wanted, oldest first, with their attempts; a page of them at a time."""
+    asked = select(DECISIONS).where(*conditions(wanted))
+    asked = asked.order_by(DECISIONS.c.decided_at_s, DECISIONS.c.id).limit(_PAGE)
+    after: tuple[float, str] | None = None
+    while True:
+        page = _page(store, asked if after is None else asked.where(_later(*after)))
+        yield from page[1]
+        if len(page[0]) < _PAGE:
+            return
+        after = page[0][-1]
+
+
+def _later(moment_s: float, id: str) -> ColumnElement[bool]:
+    moment = DECISIONS.c.decided_at_s
+    # The first part alone bounds the walk through the index.
+    return and_(moment >= moment_s, or_(moment > moment_s, DECISIONS.c.id > id))
+
+
+def _page(store: Store, asked: Select[Any]) -> tuple[list[tuple[float, str]], list[DecisionRecord]]:
+    """Return where each decision of a page stands, and the decisions."""
+    with store.statements() as connection:
+        rows: Sequence[Any] = connection.execute(asked).all()
+        ids = [row[0] for row in rows]
+        theirs = select(ATTEMPTS).where(ATTEMPTS.c.decision.in_(ids))
+        theirs = theirs.order_by(ATTEMPTS.c.decision, ATTEMPTS.c.number, ATTEMPTS.c.mark)
+        attempts: dict[str, list[AttemptRecord]] = {each: [] for each in ids}
+        for row in connection.execute(theirs) if ids else ():
+            attempts[row[0]].append(record_of(AttemptRecord, row))
+    made = [record_of(DecisionRecord, row, attempts=tuple(attempts[row[0]])) for row in rows]
+    return [(row.decided_at_s, row.id) for row in rows], made
