@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,6 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from langroute.errors import LangrouteError, PolicyError, PolicyProblem
+
+if TYPE_CHECKING:
+    from langroute.policy import Policy
 
 __all__ = ["app", "main"]
 
@@ -58,11 +61,10 @@ def check(
 ) -> None:
     """Check a policy file, and say what in it may surprise."""
     from langroute.advice import warnings
-    from langroute.policy import Policy
     from langroute.tables import routing_spec
 
     try:
-        checked = Policy.load(policy)
+        checked = _affordable(policy)
     except PolicyError as error:
         if not as_json:
             raise
@@ -78,6 +80,18 @@ def check(
         typer.echo(f"  warning: {warning}")
     if spec:
         _print_spec(asdict(routing_spec(checked)))
+
+
+def _affordable(path: Path) -> "Policy":
+    """Return the policy of a file, its budget checked against the prices of its models."""
+    from langroute.endpoints import Endpoints
+    from langroute.policy import Policy
+    from langroute.spending import budget_problems
+
+    policy = Policy.load(path)
+    if problems := budget_problems(policy, Endpoints(policy)):
+        raise PolicyError(problems, str(path))
+    return policy
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
@@ -17,10 +18,10 @@ from langroute.cost import CostBasis, Usage
 from langroute.endpoints import OUTPUT_LIMITS, Endpoint, Endpoints
 from langroute.errors import PolicyError, PolicyProblem
 from langroute.policy import BudgetPolicy, Policy
-from langroute.problems import problem
+from langroute.problems import limited, problem
 from langroute.request import EMPTY, Request, message_text
 
-__all__ = ["bill", "budget_of", "guess", "guessed", "purse_of", "worst_usd"]
+__all__ = ["bill", "budget_of", "budget_problems", "guess", "guessed", "purse_of", "worst_usd"]
 
 INPUT_MARGIN = 1.5
 """The worst case of a prompt, times its estimate of 4 bytes a token: code and tables have 2.7 and more."""
@@ -55,13 +56,19 @@ def budget_of(policy: Policy, endpoints: Endpoints, store: Store | None) -> Budg
     Raises:
         PolicyError: An endpoint's price is unknown, or a limit is below what one call of a step may cost.
     """
-    limits = limits_of(policy.budget)
-    if not limits:
-        return None
-    problems = [*_unpriced(policy, endpoints), *_too_low(policy, endpoints, limits)]
+    problems = budget_problems(policy, endpoints)
     if problems:
         raise PolicyError(problems)
-    return Budget(limits, store)
+    limits = limits_of(policy.budget)
+    return Budget(limits, store) if limits else None
+
+
+def budget_problems(policy: Policy, endpoints: Endpoints) -> tuple[PolicyProblem, ...]:
+    """Return why the limits of a policy cannot hold: what `check` cannot see without prices."""
+    limits = limits_of(policy.budget)
+    if not limits:
+        return ()
+    return tuple(limited(chain(_unpriced(policy, endpoints), _too_low(policy, endpoints, limits))))
 
 
 def purse_of(budget: Budget, config: RunnableConfig, metadata: Mapping[str, Any]) -> Purse:

@@ -47,6 +47,40 @@ def test_check_tells_what_may_surprise_and_still_ends_well(langroute):
     assert "warning: default.verify" in out
 
 
+BUDGETS = {
+    "unpriced": (
+        "tiers: {small: [{model: 'openai:in-house', name: own}]}\nbudget: {per_day_usd: 5}\n",
+        "tiers.small.models[0].price = null",
+        "the price of `own` is unknown",
+        "State `price: {input: …, output: …}`",
+    ),
+    "too low": (
+        """
+tiers: {small: [{model: 'openai:m', price: {input: 1, output: 1000}}]}
+budget: {keys: {tenant: {per_day_usd: 0.001}}}
+""",
+        "budget.keys.tenant.per_day_usd = 0.001",
+        "below what one call of default may cost: 4.000000 USD",
+        "Raise it, or limit the replies",
+    ),
+}
+
+
+@pytest.mark.parametrize(("policy", "path", "message", "remedy"), BUDGETS.values(), ids=BUDGETS)
+def test_check_tells_of_a_budget_that_cannot_work(langroute, policy, path, message, remedy):
+    code, out, err = langroute("check", "POLICY", policy=policy)
+
+    assert (code, out) == (2, "")
+    assert "policy.yaml cannot be used" in err
+    assert f"  {path}: " in err
+    assert message in err
+    assert remedy in err
+    code, out, _ = langroute("check", "POLICY", "--json", policy=policy)
+    report = json.loads(out)
+    assert (code, len(report["errors"])) == (2, 1)
+    assert message in report["errors"][0]["message"]
+
+
 def test_check_of_a_bad_policy_is_a_message_and_exit_code_2(langroute):
     code, out, err = langroute("check", "POLICY", policy=BAD)
 
