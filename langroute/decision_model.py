@@ -5,16 +5,21 @@ Importing this module needs langchain-core 1.8 or newer.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.messages import BaseMessage, HumanMessage
 from pydantic import Field
 from typing_extensions import override
 
+from langroute.budget import Purse, Reservation, Room
 from langroute.cascade import Plan
 from langroute.decision import StepAnswer
+from langroute.drive import arun, run
+from langroute.effects import Flow
+from langroute.errors import BudgetExceeded
 from langroute.explain import without_calls
 from langroute.policy import Policy
 from langroute.request import Request
@@ -37,10 +42,13 @@ class RoutedDecisionModel(_Base):  # type: ignore[misc]  # older cores do not ha
     the policy was unsure or no label is high enough; the choice is then the most capable that there is.
 
     As nothing is called, a small model that the policy asks for the step counts as failed, which leaves the
-    policy unsure, and what needs embeddings is passed over.
+    policy unsure, and what needs embeddings is passed over. Nothing is spent either: a tier whose calls no
+    longer fit into the policy's budget is left out, by what the ledger says that others have spent.
 
     Args:
         policy: A `Policy`, a path to a YAML, TOML or JSON file, or a mapping.
+        ledger: Where the budgets that it looks at are kept, as `langroute.router.Router` takes it. Without it
+            nothing was ever spent, and only a limit that one call alone would pass leaves a tier out.
 
     Raises:
         PolicyError: The policy cannot work; every problem is listed.
@@ -56,6 +64,7 @@ class RoutedDecisionModel(_Base):  # type: ignore[misc]  # older cores do not ha
 
     model: str = "langroute"
     policy: Policy = Field(exclude=True, repr=False)
+    ledger: Any = Field(default=None, exclude=True, repr=False)
 
     def __init__(self, policy: Policy | str | Path | Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(policy=Policy.load(policy), **kwargs)
@@ -66,7 +75,7 @@ class RoutedDecisionModel(_Base):  # type: ignore[misc]  # older cores do not ha
 
     @cached_property
     def _router(self) -> Router:
-        return Router(self.policy)
+        return Router(self.policy, ledger=self.ledger)
 
     @override
     def _classify(self, state: Any, questions: Mapping[str, Any]) -> Any:
@@ -75,16 +84,28 @@ class RoutedDecisionModel(_Base):  # type: ignore[misc]  # older cores do not ha
         Raises:
             ValueError: A question is no `Choice` between the policy's tiers or steps.
             NoEndpointAvailable: Nothing of the step's plan may be called for this prompt.
+            BudgetExceeded: No call of the step fits into what is left of a budget.
+            LedgerError: The ledger cannot be opened.
         """
-        request = Request(_messages(state), metadata=metadata_of(None))
-        answer, plan = without_calls(self._router.decide(request))
-        answers = {key: self._answer(key, asked, answer, plan) for key, asked in questions.items()}
-        return _host.ClassifierResponse(model=self.model, answers=answers)
+        purse = self._purse
+        return self._answered(state, questions, None if purse is None else run(purse.look()))
 
     @override
     async def _aclassify(self, state: Any, questions: Mapping[str, Any]) -> Any:
-        """Answer in the running event loop: there is nothing to wait for."""
-        return self._classify(state, questions)
+        """Answer in the running event loop: there is nothing to wait for but a ledger."""
+        purse = self._purse
+        return self._answered(state, questions, None if purse is None else await arun(purse.look()))
+
+    @property
+    def _purse(self) -> Purse | None:
+        return self._router.purse({}, metadata_of(None))
+
+    def _answered(self, state: Any, questions: Mapping[str, Any], room: Room | None) -> Any:
+        purse = None if room is None else cast("Purse", _Glance(room))
+        request = Request(_messages(state), metadata=metadata_of(None), purse=purse)
+        answer, plan = without_calls(self._router.decide(request))
+        answers = {key: self._answer(key, asked, answer, plan) for key, asked in questions.items()}
+        return _host.ClassifierResponse(model=self.model, answers=answers)
 
     def _answer(self, key: str, question: Any, answer: StepAnswer, plan: Plan) -> Any:
         labels = list(question.criteria) if question.type == "choice" else []
@@ -105,6 +126,21 @@ class RoutedDecisionModel(_Base):  # type: ignore[misc]  # older cores do not ha
             )
         shares = {label: float(label == chosen) if sure else 1 / len(labels) for label in labels}
         return _host.ChoiceAnswer(type="choice", choice=chosen, probabilities=shares, confidence=float(sure))
+
+
+@dataclass(frozen=True, slots=True)
+class _Glance:
+    """What a purse held when it was looked into: a decision on its own spends nothing."""
+
+    room: Room
+
+    def look(self) -> Flow[Room]:
+        return self.room
+        yield  # makes this a flow
+
+    def reserve(self, worst_usd: float | None) -> Flow[Reservation]:  # noqa: ARG002 - as a purse's
+        raise BudgetExceeded("a decision on its own calls nothing", "decision")
+        yield  # as above
 
 
 def _messages(state: Any) -> tuple[BaseMessage, ...]:

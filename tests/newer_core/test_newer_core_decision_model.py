@@ -9,6 +9,8 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 
 from langroute import RoutedChatModel
 from langroute.decision_model import RoutedDecisionModel
+from langroute.effects import run
+from langroute.errors import BudgetExceeded
 from langroute.testing import ScriptedChatModel
 
 TIER = Choice(instructions="Which model?", criteria=dict.fromkeys(["large", "small"]))
@@ -121,6 +123,52 @@ def test_step_is_said_or_declared_as_for_any_call():
 def test_question_that_a_policy_cannot_answer_is_an_error_in_plain_words(question):
     with pytest.raises(ValueError, match="question 'who' cannot be answered by a policy"):
         RoutedDecisionModel(policy()).invoke(asked("an order", who=question))
+
+
+def budgeted(**rest):
+    """Return a policy where each call on `large` costs 0.02 USD and may cost 0.04, a day 0.05 at most."""
+    usage = {"input_tokens": 0, "output_tokens": 2_000, "total_tokens": 2_000}
+    tiers = {
+        tier: {
+            "models": [
+                {
+                    "model": ScriptedChatModel(name=tier, reply="ok", usage=usage),
+                    "price": {"input": 1, "output": usd},
+                }
+            ]
+        }
+        for tier, usd in (("small", 1), ("large", 10))
+    }
+    gold = {"name": "gold", "when": {"metadata": {"user": "gold"}}, "start": "large"}
+    default = {"cascade": ["small", "large"]}
+    return {"tiers": tiers, "default": default, "rules": [gold], "budget": {"per_day_usd": 0.05}, **rest}
+
+
+async def test_tier_that_a_budget_no_longer_holds_is_not_chosen(tmp_path):
+    stated, ledger = budgeted(), f"sqlite:///{tmp_path / 'a.db'}"
+    decider = RoutedDecisionModel(stated, ledger=ledger)
+    request, gold = asked("an order", tier=TIER), {"metadata": {"user": "gold"}}
+    assert decider.invoke(request, gold).choices["tier"].choice == "large"
+    RoutedChatModel(stated, ledger=ledger).invoke("hello", gold)
+    for answer in (decider.invoke(request, gold), await decider.ainvoke(request, gold)):
+        assert answer.choices["tier"].choice == "small"
+    assert RoutedDecisionModel(stated).invoke(request, gold).choices["tier"].choice == "large"
+
+
+def test_decision_for_which_no_money_is_left_says_so(tmp_path):
+    stated, ledger = budgeted(default={"cascade": ["large"]}, rules=[]), f"sqlite:///{tmp_path / 'a.db'}"
+    RoutedChatModel(stated, ledger=ledger).invoke("hello")
+    with pytest.raises(BudgetExceeded, match="per_day_usd"):
+        RoutedDecisionModel(stated, ledger=ledger).invoke(asked("an order", tier=TIER))
+
+
+def test_decision_spends_nothing_where_a_call_would():
+    model = RoutedDecisionModel(
+        budgeted(classify={"model": "small"}, steps={"orders": {"cascade": ["small"]}})
+    )
+    assert model.invoke(asked("an order", tier=TIER)).choices["tier"].confidence == 0.0
+    ((_, balance),) = run(model._router.purse({}, {}).look()).left
+    assert (balance.spent, balance.held, calls(model)) == (0, 0, [])
 
 
 async def test_hosts_own_model_router_follows_the_policy():
