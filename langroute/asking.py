@@ -9,6 +9,7 @@ from langchain_core.runnables.config import merge_configs
 
 from langroute.budget import Purse
 from langroute.cost import Spend
+from langroute.direct import acall, call
 from langroute.effects import Io
 from langroute.endpoints import Endpoint
 from langroute.failures import charged, classify
@@ -72,8 +73,8 @@ def ask(
         reservation = yield from purse.reserve(worst_usd(endpoint, asked, _EXPECTED_TOKENS))
     try:
         answer = yield Io(
-            lambda: target.runnable.invoke(prompt, merged, **target.kwargs),
-            lambda: target.acall(prompt, merged),
+            lambda: call(target, asked.messages, merged),
+            lambda: acall(target, asked.messages, merged),
             timeout_s or endpoint.timeout_s,
         )
     except BaseException as error:

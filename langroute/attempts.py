@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from langroute.cost import CostBasis, Spend, Usage
+from langroute.records import maker
 
-__all__ = ["Attempt", "Failure", "Outcome", "Verdict", "Why"]
+__all__ = ["Attempt", "Failure", "Outcome", "Verdict", "Why", "made_attempt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +117,6 @@ class Attempt:
         if self.failure is not None:
             return f"{self.endpoint}: {self.failure.kind}: {self.failure.message}"
         return f"{self.endpoint}: {'; '.join(self.findings)}"
+
+
+made_attempt = maker(Attempt)

@@ -11,10 +11,14 @@ from langchain_core.prompt_values import ChatPromptValue
 from langchain_core.runnables import RunnableConfig
 
 from langroute.admission import Admission
-from langroute.cascade import Failure, Plan
+from langroute.cascade import Call, Failure, Plan
+from langroute.decision import Decision
+from langroute.direct import acall, call, prompt_of
 from langroute.errors import DoubledReply, ForeignReply, OversizeReply, PartialStream
 from langroute.gates import Commit, Gate, Joint
-from langroute.pieces import Pieces
+from langroute.pieces import heard
+from langroute.records import maker
+from langroute.replies import Reply
 from langroute.request import message_text
 from langroute.runs import Recording
 from langroute.seams import Seam
@@ -23,7 +27,7 @@ from langroute.targets import Target
 from langroute.timing import NO_LIMITS, Limits, aitems, awhole, cancellations, items, whole
 from langroute.wire import LINE, Line
 
-__all__ = ["MOST_CHARS", "ModelCall", "broken_off"]
+__all__ = ["MOST_CHARS", "Answered", "ModelCall", "Routed", "broken_off", "made_answered", "made_routed"]
 
 MOST_CHARS = 2_000_000
 """Characters of text and tool arguments in one reply: four times what 128,000 tokens make."""
@@ -110,20 +114,22 @@ class ModelCall:
                     yield item
 
     def _call(self) -> Any:
-        token, pieces = LINE.set(self.line), Pieces()
-        config = pieces.heard_in(self.config, self.model)
+        config, pieces = heard(self.config, self.model)
+        token = LINE.set(self.line)
         try:
-            return pieces.whole(self.target.runnable.invoke(self.prompt, config, **self.target.kwargs))
+            reply = call(self.target, self.messages, config)
         finally:
             LINE.reset(token)
+        return reply if pieces is None else pieces.whole(reply)
 
     async def _acall(self) -> Any:
-        token, pieces = LINE.set(self.line), Pieces()
-        config = pieces.heard_in(self.config, self.model)
+        config, pieces = heard(self.config, self.model)
+        token = LINE.set(self.line)
         try:
-            return pieces.whole(await self.target.acall(self.prompt, config))
+            reply = await acall(self.target, self.messages, config)
         finally:
             LINE.reset(token)
+        return reply if pieces is None else pieces.whole(reply)
 
     def _items(self, shape: Shape) -> Generator[Any, None, None]:
         with closing(shape.open(self)) as source:
@@ -144,8 +150,8 @@ class ModelCall:
 
     @property
     def prompt(self) -> ChatPromptValue:
-        """The messages in the host's form; not validated, for they are messages already: 5 us less."""
-        return ChatPromptValue.model_construct(messages=self.messages)
+        """The messages in the host's form."""
+        return prompt_of(self.messages)
 
     def opened(self, shape: Shape) -> Gate:
         """Return the gate through which the caller's stream of this shape is shown."""
@@ -230,6 +236,30 @@ class ModelCall:
     def _gates(self) -> list[Gate]:
         gates = [recording.gate for recording in self.recordings]
         return [self.gate, *gates] if self.gate is not None else gates
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """The end of a cascade: the reply to return, how it came about, and the call that gave it."""
+
+    reply: Reply
+    decision: Decision
+    call: ModelCall
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A reply that came and is not judged yet."""
+
+    move: Call
+    reply: Reply
+    latency_s: float
+    first_token_s: float | None
+    config: RunnableConfig = field(repr=False)
+    """Config of the attempt: who hears what its verifiers call."""
+
+
+made_routed, made_answered = maker(Routed), maker(Answered)
 
 
 def _progress(shape: Shape) -> Callable[[Any], bool]:

@@ -18,6 +18,7 @@ from typing import Literal
 
 from langroute.attempts import Attempt, Failure, Verdict, Why
 from langroute.cost import Spend
+from langroute.records import maker
 
 __all__ = [
     "MAX_CALLS",
@@ -160,6 +161,9 @@ class Stop:
 
 Move = Call | Redo | Ask | Accept | Stop
 
+_made_call = maker(Call)
+_made_accept = maker(Accept)
+
 
 def next_move(plan: Plan, attempts: Sequence[Attempt]) -> Move:
     """Return what to do next for a step: the whole cascade, and its only place.
@@ -175,10 +179,10 @@ def next_move(plan: Plan, attempts: Sequence[Attempt]) -> Move:
     """
     if not attempts:
         first = plan.rungs[0]
-        return Call(first.tier, first.choices[0].endpoint, "start")
+        return _made_call(first.tier, first.choices[0].endpoint, "start")
     last = attempts[-1]
     if last.outcome == "accepted":
-        return Accept(len(attempts) - 1)
+        return _made_accept(len(attempts) - 1)
     if last.outcome == "cancelled":
         return Stop("cancelled")
     if _ends_everything(attempts, last):

@@ -25,7 +25,7 @@ from typing_extensions import override
 from langroute import drive
 from langroute.events import aevent_stream, event_stream
 from langroute.policy import Policy
-from langroute.request import Document, Request, as_documents
+from langroute.request import EMPTY, Document, as_documents, made_request
 from langroute.router import Router
 from langroute.steps import metadata_of
 from langroute.streams import CHUNKS
@@ -254,28 +254,18 @@ class RoutedChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> drive.Cascade:
         """Return the cascade of one call, ready for one of the drivers in `langroute.drive`."""
-        request, config = self._request(input, config, stop, kwargs)
-        return drive.Cascade(self.router, request, config)
-
-    def _request(
-        self,
-        input: LanguageModelInput,
-        config: RunnableConfig | None,
-        stop: list[str] | None,
-        kwargs: dict[str, Any],
-    ) -> tuple[Request, RunnableConfig]:
-        config = config or {}
+        router, config = self.router, config or {}
         if own := self._own_config:
             config = merge_configs(own, config)
         metadata = metadata_of(config)
-        binding = kwargs.pop("langroute_binding", None)
+        binding = kwargs.pop("langroute_binding", None) if kwargs else None
         if isinstance(binding, BoundTools):
             kwargs.pop("tools", None)
             if kwargs.get("tool_choice") == binding.kwargs.get("tool_choice"):
                 kwargs.pop("tool_choice", None)
         if stop is not None:
             kwargs["stop"] = stop
-        request = Request(
+        request = made_request(
             _messages(self, input),
             step=self.step or metadata.get("langroute_step"),
             metadata=metadata,
@@ -285,24 +275,24 @@ class RoutedChatModel(BaseChatModel):
             kwargs=kwargs,
             binding=binding,
             overrides=self._overrides,
-            purse=self.router.purse(config, metadata),
+            purse=router.purse(config, metadata),
         )
-        return request, config
+        return drive.Cascade(router, request, config)
 
     @property
     def _own_config(self) -> RunnableConfig | None:
         """Tags, metadata and callbacks that were set on the routed model itself; None without any."""
         metadata = self.metadata or {}
-        if not (self.tags or self.callbacks) and metadata.keys() <= _HOSTS_OWN:
+        if not (self.tags or self.callbacks or metadata.keys() - _HOSTS_OWN):
             return None
         own = {name: value for name, value in metadata.items() if name not in _HOSTS_OWN}
         return {"tags": self.tags or [], "metadata": own, "callbacks": self.callbacks}
 
     @property
-    def _overrides(self) -> dict[str, Any]:
+    def _overrides(self) -> Mapping[str, Any]:
         """Settings of the routed model that hold for every endpoint's model."""
         given = self.__pydantic_fields_set__ & _FORWARDED
-        return {name: getattr(self, name) for name in sorted(given)} if given else {}
+        return {name: getattr(self, name) for name in sorted(given)} if given else EMPTY
 
     # Tools and schemas -------------------------------------------------------------------------------
 
@@ -373,7 +363,7 @@ class RoutedChatModel(BaseChatModel):
         """The model that stands for this one where the host wants a single name."""
         model: BaseChatModel = self.router.primary(self.step).model
         overrides = self._overrides
-        return model.model_copy(update=overrides) if overrides else model
+        return model.model_copy(update=dict(overrides)) if overrides else model
 
 
 def _messages(model: BaseChatModel, given: LanguageModelInput) -> tuple[BaseMessage, ...]:

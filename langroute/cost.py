@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["CostBasis", "Price", "Spend", "Usage", "total_usd"]
+from langroute.records import maker
+
+__all__ = ["CostBasis", "Price", "Spend", "Usage", "made_usage", "total_usd"]
 
 CostBasis = Literal["priced", "estimated", "cached", "unknown"]
 """How a cost is known: by price and reported usage; by price and length of the texts, where the provider
@@ -24,6 +26,9 @@ class Usage:
     reasoning_tokens: int = 0
 
 
+made_usage = maker(Usage)
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """USD per million tokens; a missing cache price means that cached tokens cost what input costs."""
@@ -35,6 +40,8 @@ class Price:
 
     def cost_usd(self, usage: Usage) -> float:
         """Return what `usage` costs in USD: plain input, cache reads and writes, and output."""
+        if not (usage.cache_read_tokens or usage.cache_write_tokens):
+            return _PER_MTOK * (usage.input_tokens * self.input + usage.output_tokens * self.output)
         plain = max(usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens, 0)
         read = self.input if self.cache_read is None else self.cache_read
         write = self.input if self.cache_write is None else self.cache_write

@@ -5,8 +5,9 @@ from typing import Any, Literal
 
 from langroute.cascade import Attempt, Plan, Verdict
 from langroute.cost import Spend, Usage, total_usd
+from langroute.records import maker
 
-__all__ = ["Decision", "StepAnswer"]
+__all__ = ["Decision", "StepAnswer", "made_decision"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +42,17 @@ class Decision:
     @property
     def cost_usd(self) -> float | None:
         """USD of everything: attempts, rejected drafts, judges, classifiers; None when a part is unknown."""
-        costs = [spend.cost_usd for spend in self.spend]
+        costs = [spend.cost_usd for spend in self.spend] if self.spend else []
         for attempt in self.attempts:
             costs.append(attempt.cost_usd)
             for verdict in attempt.verdicts:
-                costs.extend([spend.cost_usd for spend in verdict.spend])
+                costs.extend([spend.cost_usd for spend in verdict.spend] if verdict.spend else ())
         return total_usd(costs)
 
     @property
     def latency_s(self) -> float:
         """Seconds spent in the attempts and in judging them."""
-        return sum(attempt.latency_s + attempt.judged_s for attempt in self.attempts)
+        return sum([attempt.latency_s + attempt.judged_s for attempt in self.attempts])
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as plain JSON types: what `response_metadata["langroute"]` holds.
@@ -60,28 +61,32 @@ class Decision:
         `reason` (one line), `cost_usd` (USD, None when unknown).
         """
         chosen = self.attempts[self.chosen] if self.chosen is not None else None
+        step, plan = self.step, self.plan
         return {
             "call_id": self.call_id,
-            "step": self.step.step,
-            "step_source": self.step.source,
-            "step_reason": self.step.reason,
-            "mismatch": self.step.mismatch,
+            "step": step.step,
+            "step_source": step.source,
+            "step_reason": step.reason,
+            "mismatch": step.mismatch,
             "tier": chosen and chosen.tier,
             "endpoint": chosen and chosen.endpoint,
             "model": chosen and chosen.model,
             "outcome": self.outcome,
             "chosen": self.chosen,
-            "reason": "; ".join(self.plan.reasons),
+            "reason": "; ".join(plan.reasons),
             "rungs": [
                 {"tier": rung.tier, "endpoints": [choice.endpoint for choice in rung.choices]}
-                for rung in self.plan.rungs
+                for rung in plan.rungs
             ],
-            "blame": self.plan.blame and self.plan.blame.step,
+            "blame": plan.blame and plan.blame.step,
             "cost_usd": self.cost_usd,
             "latency_s": self.latency_s,
             "attempts": [_attempt_dict(attempt) for attempt in self.attempts],
-            "spend": [_spend_dict(spend) for spend in self.spend],
+            "spend": [_spend_dict(spend) for spend in self.spend] if self.spend else [],
         }
+
+
+made_decision = maker(Decision)
 
 
 # Written out: `dataclasses.asdict` takes four times as long, on every call.

@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableBinding, RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
 from langroute.building import address, build, credential, placeholder, split, wired
-from langroute.cost import CostBasis, Price, Usage
+from langroute.cost import CostBasis, Price, Usage, made_usage
 from langroute.errors import EndpointError
 from langroute.policy import ModelSpec, Policy
 from langroute.prices import PolicyPrice, PriceSource, listed_prices
@@ -51,8 +51,6 @@ _BLOCKS = MappingProxyType(
 )
 """Type of a content block, LangChain's, OpenAI's or Anthropic's, to the capability it needs."""
 
-
-_DETAILS = frozenset({"input_token_details", "output_token_details"})
 
 _KINDS = frozenset({"images", "audio", "files"})
 """Capabilities that the content of a message may need."""
@@ -176,6 +174,8 @@ class Endpoint:
     def price(self, input_tokens: int = 0) -> Price | None:
         """Return the price now of a call with a prompt of `input_tokens`; None where it is unknown."""
         source = self._prices
+        if isinstance(source, PolicyPrice):
+            return source.price  # whatever the hour: no clock is read
         return None if source is None else source.at(input_tokens, datetime.now(UTC))
 
     def expected_usd(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float | None:
@@ -203,8 +203,7 @@ class Endpoint:
             return usage, 0.0, "cached"
         if not usage.input_tokens and not usage.output_tokens:
             return None, None, "unknown"
-        source = self._prices
-        price = None if source is None else source.at(usage.input_tokens, datetime.now(UTC))
+        source, price = self._prices, self.price(usage.input_tokens)
         if source is None or price is None or not source.covers(metadata.get("input_token_details") or EMPTY):
             return usage, None, "unknown"
         return usage, price.cost_usd(usage), "priced"
@@ -374,11 +373,11 @@ def _kinds(messages: Collection[BaseMessage]) -> set[str]:
 
 def usage_of(metadata: Mapping[str, Any]) -> Usage:
     """Return LangChain's usage as ours; Anthropic's cache writes stand under their lifetimes."""
-    if not metadata.keys() & _DETAILS:
-        return Usage(metadata.get("input_tokens") or 0, metadata.get("output_tokens") or 0)
+    if "input_token_details" not in metadata and "output_token_details" not in metadata:
+        return made_usage(metadata.get("input_tokens") or 0, metadata.get("output_tokens") or 0)
     told = metadata.get("input_token_details") or EMPTY
     short, long = told.get("ephemeral_5m_input_tokens"), told.get("ephemeral_1h_input_tokens")
-    return Usage(
+    return made_usage(
         metadata.get("input_tokens") or 0,
         metadata.get("output_tokens") or 0,
         told.get("cache_read") or 0,

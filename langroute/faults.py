@@ -63,17 +63,17 @@ def fault_of(
     A limit that the caller set is no fault, nor is silence after a tool's result: some models end so. Where
     the reply is `judged` anyway, whole arguments that cannot be read are a verdict's business.
     """
-    words = finish_words(message)
+    words, calls = finish_words(message), message.tool_calls
     if _size(message) > MOST_CHARS:
         return _fault("bad_response", f"the reply is longer than {MOST_CHARS:,} characters")
-    if not all(call["name"] and isinstance(call["args"], dict) for call in message.tool_calls):
+    if calls and not all(call["name"] and isinstance(call["args"], dict) for call in calls):
         return _fault("bad_response", "a tool call without a name, or without arguments")
     if message.invalid_tool_calls and not (judged and ending(message) is None):
         return _fault("bad_response", f"the arguments of {_names(message.invalid_tool_calls)} cannot be read")
     says = _says(message)
     if words and words[0] in _PLAIN and says:
         return None
-    silent = not (says or message.tool_calls or message.invalid_tool_calls or _kept(message))
+    silent = not (says or calls or message.invalid_tool_calls or _kept(message))
     if not words:
         return _unended(message, endpoint, silent=silent)
     return _ended_badly(message, request, endpoint) or (
@@ -97,13 +97,15 @@ def _shows(block: Mapping[str, Any]) -> bool:
 
 def _kept(message: AIMessage) -> bool:
     """Whether an integration kept something beside the content that is more than thoughts."""
-    return any(value for key, value in message.additional_kwargs.items() if key not in _THOUGHTS)
+    kept = message.additional_kwargs
+    return any(value for key, value in kept.items() if key not in _THOUGHTS) if kept else False
 
 
 def _size(message: AIMessage) -> int:
     """Return the characters of text and tool arguments."""
     text = message.content if isinstance(message.content, str) else message.text
-    return len(text) + sum(len(str(call["args"])) for call in message.tool_calls)
+    calls = message.tool_calls
+    return len(text) + sum([len(str(call["args"])) for call in calls]) if calls else len(text)
 
 
 def _unended(message: AIMessage, endpoint: Endpoint, *, silent: bool) -> Failure | None:

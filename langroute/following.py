@@ -6,7 +6,7 @@ sync and async, whole and streamed, are one decision.
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,8 +15,8 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
 from langroute.admission import Admission, Refused, admit, pay, penniless
-from langroute.attempts import Outcome
-from langroute.calls import ModelCall, broken_off
+from langroute.attempts import Outcome, made_attempt
+from langroute.calls import Answered, ModelCall, Routed, broken_off, made_answered, made_routed
 from langroute.cascade import (
     Accept,
     Ask,
@@ -30,7 +30,7 @@ from langroute.cascade import (
     next_move,
     time_limit,
 )
-from langroute.decision import Decision, StepAnswer
+from langroute.decision import Decision, StepAnswer, made_decision
 from langroute.effects import Flow, pause
 from langroute.endings import ending_of, obituary, question
 from langroute.errors import (
@@ -49,7 +49,7 @@ from langroute.judging import Judge, continuation_messages, repair_messages, too
 from langroute.replies import Reply, finished, read_reply
 from langroute.request import Request
 from langroute.routing.money import expected_usd
-from langroute.runs import Group, attempt_config, record, start_group
+from langroute.runs import Group, Recording, attempt_config, record, start_group
 from langroute.spending import bill, guessed
 from langroute.targets import target
 from langroute.timing import IDLE_S, Limits
@@ -66,27 +66,6 @@ _JITTER_S = 0.25
 
 _LEAST_S = 0.001
 """Seconds that a check has when the deadline is over: it ends as one that could not be made."""
-
-
-@dataclass(frozen=True, slots=True)
-class Routed:
-    """The end of a cascade: the reply to return, how it came about, and the call that gave it."""
-
-    reply: Reply
-    decision: Decision
-    call: ModelCall
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """A reply that came and is not judged yet."""
-
-    move: Call
-    reply: Reply
-    latency_s: float
-    first_token_s: float | None
-    config: RunnableConfig = field(repr=False)
-    """Config of the attempt: who hears what its verifiers call."""
 
 
 class Cascade:
@@ -166,9 +145,10 @@ class Cascade:
 
     def decide(self) -> Flow[tuple[StepAnswer, Plan]]:
         """Return which step the request is, and its plan."""
-        answer = yield from self._router.finder.find(self._request)
+        finder, planner = self._router.finder, self._router.planner
+        answer = finder.known(self._request) or (yield from finder.find(self._request))
         try:
-            plan = yield from self._router.planner.plan(self._request, answer)
+            plan = planner.fixed(self._request, answer) or (yield from planner.plan(self._request, answer))
         except NoEndpointAvailable as error:
             self.report(error, answer, Plan(answer.step, (), reasons=(str(error),)))
             raise
@@ -181,7 +161,9 @@ class Cascade:
             match next_move(plan, self.attempts):
                 case Call() as move:
                     answered = yield from self.make(judge, plan, move)
-                    if answered is not None:
+                    if answered is not None and judge.idle:
+                        self.pass_unjudged(answered)
+                    elif answered is not None:
                         yield from self.judge(judge, answered)
                 case Accept(attempt=index, best=best):
                     decision = self.decision(answer, plan, "best" if best else "accepted", index)
@@ -203,24 +185,24 @@ class Cascade:
         if move.wait_s:
             yield pause(move.wait_s + random.uniform(0, _JITTER_S))  # noqa: S311 - spreads callers, no secret
         admission = admit(self._router.breakers, self._request, plan, self.attempts, move, endpoint)
-        if isinstance(admission, Admission):
+        if self._request.purse is not None and isinstance(admission, Admission):
             tokens = self._router.policy.step(plan.step).expected_output_tokens
             admission = yield from pay(admission, self._request, move, endpoint, call.messages, tokens)
         if isinstance(admission, Refused):
             self._append(admission.attempt, None)
             self._errors.append(admission.error)
             return None
-        call.admission = admission
-        call.started_s = clock()
+        call.admission, call.started_s = admission, clock()
         try:
             reply = read_reply((yield call), call.target.parse)
         except BaseException as error:
             self._not_answered(plan, move, call, error, clock() - began_s)
             yield from admission.settle(lambda: self.attempts[-1].cost_usd)
             return None
-        answered = Answered(move, reply, clock() - began_s, call.first_token_s, call.config)
+        answered = made_answered(move, reply, clock() - began_s, call.first_token_s, call.config)
         try:
-            yield from admission.settle(lambda: bill(endpoint, self._request, reply.message)[1])
+            if admission.reservation is not None:
+                yield from admission.settle(lambda: bill(endpoint, self._request, reply.message)[1])
         except BaseException:
             admission.failed(None)
             self._append(self._attempt(answered, "cancelled", (), 0.0), reply)
@@ -239,12 +221,14 @@ class Cascade:
 
     def judge(self, judge: Judge, answered: Answered) -> Flow[None]:
         """Have a reply judged, and append the attempt that it became."""
+        if judge.idle:
+            return self.pass_unjudged(answered)
         clock, started_s = self._router.clock, self._router.clock()
         move, reply = answered.move, answered.reply
         left = left_s(judge.plan, self.attempts)
         left = None if left is None else max(left - answered.latency_s, _LEAST_S)
         try:
-            verdicts = () if judge.idle else (yield from judge.verdicts(move, reply, answered.config, left))
+            verdicts = yield from judge.verdicts(move, reply, answered.config, left)
         except BaseException:
             self._append(self._attempt(answered, "cancelled", (), clock() - started_s), reply)
             raise
@@ -259,6 +243,10 @@ class Cascade:
             if call is not None:
                 call.close()
             self._errors.append(RejectedReply(attempt.account))
+
+    def pass_unjudged(self, answered: Answered) -> None:
+        """Append the accepted attempt of a reply that nothing judges."""
+        self._append(self._attempt(answered, "accepted", (), 0.0), answered.reply)
 
     def _open(self, judge: Judge, plan: Plan, move: Call) -> ModelCall:
         """Return the effect that makes the call, with its run, its stamp and its gates."""
@@ -276,29 +264,23 @@ class Cascade:
         config = attempt_config(self._config, self._group, number, metadata)
         if chosen.config:
             config = merge_configs(chosen.config, config)
-        commit = judge.commit_point(self.attempts)
+        commit, passes = judge.commit_point(self.attempts), judge.passes_prefix
         before = self._calls[-1] if move.why == "continuation" and self._calls else None
         if before is not None and not before.is_seen_in(config):
             before = None
         said = "" if before is None else before.seen_text
-        heard = () if before is None else before.recordings
-        config, recordings = record(config, commit, judge.passes_prefix, heard, said)
+        recordings: tuple[Recording, ...] = ()
+        if config.get("callbacks"):
+            heard = () if before is None else before.recordings
+            config, recordings = record(config, commit, passes, heard, said)
         messages: Sequence[BaseMessage] = self._request.messages
         if move.why == "repair" and (rejected := self.replies[-1]) is not None:
             messages = repair_messages(self._request, rejected, self.attempts[-1])
         if before is not None:
             messages = continuation_messages(self._request, said)
-        clock, passes = self._router.clock, judge.passes_prefix
+        messages, clock = portable(messages, endpoint), self._router.clock
         call = ModelCall(
-            chosen,
-            portable(messages, endpoint),
-            config,
-            commit,
-            passes,
-            clock,
-            recordings,
-            endpoint.name,
-            endpoint.model,
+            chosen, messages, config, commit, passes, clock, recordings, endpoint.name, endpoint.model
         )
         call.before = before
         limit_s = time_limit(plan, self.attempts, move, endpoint.timeout_s)
@@ -314,7 +296,7 @@ class Cascade:
         move, message = answered.move, answered.reply.message
         endpoint = self._router.endpoints.by_name[move.endpoint]
         usage, cost_usd, basis = bill(endpoint, self._request, message)
-        return Attempt(
+        return made_attempt(
             move.tier,
             move.endpoint,
             move.why,
@@ -375,12 +357,12 @@ class Cascade:
         reply = finished(given, decision)
         for recording in call.recordings:
             recording.replay(given.message.id, reply.message.id)
-        return Routed(reply, decision, call)
+        return made_routed(reply, decision, call)
 
     def decision(self, answer: StepAnswer, plan: Plan, outcome: Any, chosen: int | None = None) -> Decision:
         """Return the record of what was decided and tried so far."""
         spend = (*answer.spend, *plan.spend)
-        return Decision(self.call_id, answer, plan, tuple(self.attempts), outcome, chosen, spend)
+        return made_decision(self.call_id, answer, plan, tuple(self.attempts), outcome, chosen, spend)
 
     def report(self, error: BaseException, answer: StepAnswer, plan: Plan) -> None:
         """Tell of a decision that gave no reply, and let langroute's own errors carry it."""

@@ -5,18 +5,20 @@ pieces and mends arguments that were cut into valid ones.
 """
 
 import json
-from typing import Any
+from collections.abc import Hashable
+from functools import lru_cache
+from typing import Any, cast
 
 from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
-from langroute.request import message_text
+from langroute.request import EMPTY, message_text
 from langroute.streams import Heeding, refuse_doubled
 from langroute.verifiers.finish import ending, finish_words
 
-__all__ = ["Pieces"]
+__all__ = ["Pieces", "heard"]
 
 
 class Pieces(Heeding):
@@ -31,7 +33,7 @@ class Pieces(Heeding):
         """Return the config with this listener in it, where the model may stream: a listener costs 40 us."""
         callbacks = config.get("callbacks")
         listeners = callbacks.handlers if isinstance(callbacks, BaseCallbackManager) else callbacks
-        if not listeners and not getattr(model, "streaming", None):
+        if not listeners and not _streams(model):
             return config
         if not listeners:
             config = ensure_config(config)
@@ -80,6 +82,25 @@ class Pieces(Heeding):
         if self.broken:
             raise ConnectionResetError("the arguments of a tool call were cut")
         return result
+
+
+def heard(config: RunnableConfig, model: Any) -> tuple[RunnableConfig, Pieces | None]:
+    """Return the config of a call, and what listens in it where the model may stream."""
+    if not config.get("callbacks") and not _streams(model):
+        return config, None
+    pieces = Pieces()
+    return pieces.heard_in(config, model), pieces
+
+
+def _streams(model: Any) -> bool:
+    """Whether a model is set to stream; one without the field takes 3 us to say so."""
+    fields = getattr(model, "__dict__", EMPTY)
+    return bool(fields.get("streaming")) or _may_stream(cast("Hashable", type(model)))
+
+
+@lru_cache(maxsize=256)
+def _may_stream(kind: Hashable) -> bool:
+    return bool(getattr(kind, "streaming", None))
 
 
 def _is_json(text: str) -> bool:

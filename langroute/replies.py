@@ -9,6 +9,7 @@ from langchain_core.messages import AIMessage
 
 from langroute.decision import Decision
 from langroute.errors import NoReply
+from langroute.records import maker
 
 __all__ = ["Reply", "finished", "read_reply"]
 
@@ -20,6 +21,9 @@ class Reply:
     message: AIMessage = field(repr=False)
     parsed: Any = field(default=None, repr=False)
     parsing_error: BaseException | None = field(default=None, repr=False)
+
+
+_made_reply = maker(Reply)
 
 
 def read_reply(result: Any, parse: Callable[[AIMessage], Any] | None = None) -> Reply:
@@ -34,7 +38,7 @@ def read_reply(result: Any, parse: Callable[[AIMessage], Any] | None = None) -> 
     if not isinstance(message, AIMessage):
         raise NoReply(f"the model gave no message of an assistant but {type(message).__name__}")
     if not isinstance(result, dict):
-        return Reply(message)
+        return _made_reply(message)
     if parse is None:
         return Reply(message, result.get("parsed"), result.get("parsing_error"))
     try:

@@ -17,9 +17,10 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langroute.attempts import Failure
 from langroute.budget import Purse
 from langroute.decision import StepAnswer
+from langroute.records import maker
 from langroute.redaction import printable, unquoted
 
-__all__ = ["EMPTY", "Document", "Request", "as_documents", "message_text", "tool_name"]
+__all__ = ["EMPTY", "Document", "Request", "as_documents", "made_request", "message_text", "tool_name"]
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -269,6 +270,9 @@ class Request:
     @_cached
     def _bytes_per_char(self) -> float:
         return len(self.sample.encode("utf-8", "surrogatepass")) / len(self.sample)
+
+
+made_request = maker(Request)
 
 
 def as_documents(value: Any) -> tuple[Document, ...]:

@@ -110,11 +110,13 @@ class StepFinder:
 
     def find(self, request: Request) -> Flow[StepAnswer]:
         """Return which step the request is and how that is known; a flow, as a classifier may wait."""
+        known = self.known(request)
+        return (yield from self._classifier.classify(request)) if known is None else known
+
+    def known(self, request: Request) -> StepAnswer | None:
+        """Return which step the request is where nobody need be waited for; None where a classifier is."""
         if request.answer is not None:
             return request.answer
-        return (yield from self._find(request))
-
-    def _find(self, request: Request) -> Flow[StepAnswer]:
         said = request.step or request.metadata.get(STEP_KEY)
         if said and isinstance(said, str):
             return self._said.get(said) or _unknown(said)
@@ -128,9 +130,7 @@ class StepFinder:
             return replace(declared, mismatch=shape.step)
         if shape is not None:
             return StepAnswer(shape.step, "seen", shape.reason)
-        if self._classifier:
-            return (yield from self._classifier.classify(request))
-        return self._nothing
+        return None if self._classifier else self._nothing
 
     def declared_step(self, node: str) -> str | None:
         """Return the step whose `nodes` patterns match a node's name; None where none does."""

@@ -22,6 +22,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 
 from langroute.endpoints import Endpoint
+from langroute.records import maker
 from langroute.request import EMPTY, Request
 from langroute.verifiers.finish import ending
 
@@ -42,18 +43,8 @@ class Target:
     parse: Callable[[AIMessage], Any] | None = None
     """How the object is read off the reply, where the chain itself does not; raises ValueError."""
 
-    async def acall(self, prompt: Any, config: RunnableConfig | None) -> Any:
-        """Await the whole reply.
 
-        A cancellation raised inside the model is raised as what it is: `agenerate` of langchain-core 1.7
-        takes it for a result and trips over it with an `AttributeError`.
-        """
-        try:
-            return await self.runnable.ainvoke(prompt, config, **self.kwargs)
-        except AttributeError as error:
-            if isinstance(error.obj, BaseException) and not isinstance(error.obj, Exception):
-                raise error.obj from None
-            raise
+_made_target = maker(Target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,9 +102,9 @@ def target(endpoint: Endpoint, request: Request) -> Target:
         model = model.model_copy(update=dict(request.overrides))
         key = (endpoint, *sorted(request.overrides.items()))
     if request.binding is None:
-        return Target(model, {**endpoint.bound_kwargs, **request.kwargs}, endpoint.bound_config)
+        return _made_target(model, {**endpoint.bound_kwargs, **request.kwargs}, endpoint.bound_config)
     bound = request.binding.bind(endpoint, model, key)
-    return Target(bound.runnable, {**bound.kwargs, **request.kwargs}, bound.config, bound.parse)
+    return _made_target(bound.runnable, {**bound.kwargs, **request.kwargs}, bound.config, bound.parse)
 
 
 def _leave_unparsed(chain: Runnable[Any, Any]) -> bool:

@@ -126,17 +126,11 @@ class Planner:
         """
         binding = self._bindings.get(answer.step, self._default)
         step = binding.step
-        till = None if request.purse is None else _Till((yield from request.purse.look()), request, step)
-        if binding.alone is not None and STAKES_KEY not in request.metadata and not answer.unsure:
-            endpoint, plan = binding.alone
-            weighed = (
-                endpoint.lacks(request)
-                or endpoint.too_small(request, step.expected_output_tokens)
-                or (till is not None and till.too_dear(endpoint))
-                or (self._unavailable is not None and self._unavailable(endpoint))
-            )
-            if not weighed and plan.step == answer.step:
-                return plan
+        till = None
+        if request.purse is not None:
+            till = _Till((yield from request.purse.look()), request, step)
+        if (fixed := self._fixed(binding, request, answer, till)) is not None:
+            return fixed
         reasons = [binding.bound]
         spend: tuple[Spend, ...] = ()
         tiers = self._reachable(binding, request, answer.step, reasons, till)
@@ -169,6 +163,27 @@ class Planner:
             step.deadline_s,
             step.continue_streams,
         )
+
+    def fixed(self, request: Request, answer: StepAnswer) -> Plan | None:
+        """Return the plan of a request that leaves nothing to weigh or to wait for; None where it does."""
+        if request.purse is not None:
+            return None
+        return self._fixed(self._bindings.get(answer.step, self._default), request, answer, None)
+
+    def _fixed(
+        self, binding: _Binding, request: Request, answer: StepAnswer, till: "_Till | None"
+    ) -> Plan | None:
+        if binding.alone is None or answer.unsure or STAKES_KEY in request.metadata:
+            return None
+        endpoint, plan = binding.alone
+        weighed = (
+            plan.step != answer.step
+            or endpoint.lacks(request)
+            or endpoint.too_small(request, binding.step.expected_output_tokens)
+            or (till is not None and till.too_dear(endpoint))
+            or (self._unavailable is not None and self._unavailable(endpoint))
+        )
+        return None if weighed else plan
 
     def outlines(self, request: Request, step_name: str) -> Iterator[Plan]:
         """Yield the plans of requests like this one, wherever rules, tools and difficulty let them start.

@@ -31,11 +31,11 @@ _WITHHELD = frozenset(
 def finish_words(reply: AIMessage) -> tuple[str, ...]:
     """Return why the provider says the reply ended, in lower case; () where it says nothing."""
     metadata = reply.response_metadata
-    words = [metadata.get(key) for key in _KEYS]
+    told = [metadata[key] for key in _KEYS if key in metadata]
     details = metadata.get("incomplete_details")
     if isinstance(details, Mapping):
-        words.append(details.get("reason"))
-    return tuple(_once(word.lower()) for word in words if isinstance(word, str) and word)
+        told.append(details.get("reason"))
+    return tuple([_once(word.lower()) for word in told if isinstance(word, str) and word]) if told else ()
 
 
 def _once(word: str) -> str:
