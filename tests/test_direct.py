@@ -1,4 +1,4 @@
-"""A model that is asked without its `invoke` is asked the same: what reaches it and its callbacks is equal."""
+"""A model that is asked without its `invoke` is asked the same: all that reaches it and its callbacks."""
 
 import asyncio
 from typing import Any
@@ -40,7 +40,7 @@ class Heard(BaseCallbackHandler):
 class Asked(BaseChatModel):
     """Writes down what `_generate` is called with."""
 
-    asked: list[Any] = []
+    asked: list[Any]
 
     @property
     def _llm_type(self) -> str:
