@@ -13,6 +13,7 @@ from langroute.direct import acall, call
 from langroute.effects import Io
 from langroute.endpoints import Endpoint
 from langroute.failures import charged, classify
+from langroute.pieces import Pieces
 from langroute.replies import read_reply
 from langroute.request import Request
 from langroute.spending import bill, guess, worst_usd
@@ -74,7 +75,8 @@ def ask(
     try:
         answer = yield Io(
             lambda: call(target, asked.messages, merged),
-            lambda: acall(target, asked.messages, merged),
+            # It ends a model that talks on after its cancellation.
+            lambda: acall(target, asked.messages, Pieces().heard_in(merged, endpoint.model)),
             timeout_s or endpoint.timeout_s,
         )
     except BaseException as error:

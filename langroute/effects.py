@@ -16,12 +16,18 @@ from typing import Any, TypeVar
 
 from langroute.timing import whole
 
-__all__ = ["Flow", "Io", "arun", "beside", "pause", "run", "within"]
+__all__ = ["LEFT", "Flow", "Io", "arun", "beside", "pause", "run", "within"]
 
 T = TypeVar("T")
 
 _ASIDE = "a question put aside the attempts"
 """Under which name late judges, classifiers and embeddings are counted."""
+
+_GRACE_S = 0.02
+"""Seconds in which a check that was cancelled may end by itself."""
+
+LEFT: "set[asyncio.Task[Any]]" = set()
+"""Checks that were cancelled and go on all the same, until they end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +115,29 @@ def _moved(effect: Io, context: contextvars.Context) -> Io:
         async def awaited() -> Any:
             return await effect.acall()
 
-        return await asyncio.get_running_loop().create_task(awaited(), context=context.copy())
+        return await _ended(asyncio.get_running_loop().create_task(awaited(), context=context.copy()))
 
     return Io(lambda: context.copy().run(effect.call), acall, effect.timeout_s)
+
+
+async def _ended(task: "asyncio.Task[T]") -> T:
+    """Await a task to its end; one that swallows the cancellation of this one is left behind."""
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        task.cancel()
+        LEFT.add(task)
+        task.add_done_callback(_gone)
+        await asyncio.wait({task}, timeout=_GRACE_S)
+        raise
+    return task.result()
+
+
+def _gone(task: "asyncio.Task[Any]") -> None:
+    """Forget a task that was left, and how it ended."""
+    LEFT.discard(task)
+    if not task.cancelled():
+        task.exception()
 
 
 def pause(seconds: float) -> Io:

@@ -192,7 +192,8 @@ COMMITS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("one check needs the whole reply", {"verify": ["no_refusal", "citations"]}, {}, "end"),
     ("a judge needs the whole reply", {"verify": [JUDGE]}, {}, "end"),
     ("a schema", {}, {"schema": Date}, "end"),
-    ("a rejection changes nothing", {"cascade": ["small"], "verify": ["citations"]}, {}, "start"),
+    ("nothing can come instead", {"cascade": ["small"]}, {}, "thought"),
+    ("a rejection changes nothing", {"cascade": ["small"], "verify": ["citations"]}, {}, "thought"),
     (
         "a rejection raises",
         {"cascade": ["small"], "verify": ["citations"], "on_exhausted": "raise"},

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -14,6 +15,8 @@ from langchain_core.outputs import ChatGenerationChunk
 from pydantic import PrivateAttr
 from routed_models import GOOD, routed, shown
 
+from langroute import RoutedChatModel
+from langroute.effects import LEFT
 from langroute.testing import ScriptedChatModel
 from langroute.timing import Limits, aitems
 
@@ -80,6 +83,82 @@ async def test_events_go_no_further_than_the_one_after_a_cancellation(turns: int
     with pytest.raises(asyncio.CancelledError):
         await shown(routed({"small-a": talking}), "av3")
     assert AT <= talking.said < 2 * AT
+
+
+async def nothing_is_left() -> None:
+    """Wait for the checks that were left behind to end."""
+    if LEFT:
+        await asyncio.wait(LEFT, timeout=60)
+    assert not LEFT
+
+
+JUDGED = {"verify": [{"judge": {"tier": "large", "rubric": "Is it right?"}}]}
+
+
+@pytest.mark.parametrize("turns", range(3))
+async def test_judge_that_talks_on_ends_with_its_next_chunk(turns: int) -> None:
+    talking = Talking(reply=GOOD, streaming=True, turns=turns)
+    task = asyncio.create_task(
+        routed({"small-a": GOOD, "large-a": talking}, cascade=["small"], **JUDGED).ainvoke("?")
+    )
+    talking.at = task.cancel
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await nothing_is_left()
+    assert AT <= talking.said < 2 * AT
+
+
+class Deaf:
+    """Will not end before it is let go."""
+
+    def __init__(self) -> None:
+        self.asked, self.let_go = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, case: Any) -> bool:
+        self.asked.set()
+        while not self.let_go.is_set():
+            with suppress(asyncio.CancelledError):
+                await self.let_go.wait()
+        return True
+
+    async def free(self) -> None:
+        """Let it go, and see that nothing is left of it."""
+        self.let_go.set()
+        await nothing_is_left()
+
+
+async def test_check_that_will_not_end_is_left_behind_by_a_cancelled_step() -> None:
+    deaf, took_s = Deaf(), []
+    model = routed({"small-a": GOOD}, verify=[deaf])
+    for _ in range(3):
+        deaf.asked.clear()
+        task = asyncio.create_task(model.ainvoke("?"))
+        await deaf.asked.wait()
+        began_s = time.perf_counter()
+        task.cancel()
+        await asyncio.wait({task}, timeout=60)
+        took_s.append(time.perf_counter() - began_s)
+        assert task.cancelled()
+    await deaf.free()
+    assert min(took_s) < 0.05
+
+
+async def test_judge_that_swallows_its_limit_is_late() -> None:
+    deaf = Deaf()
+
+    class DeafModel(ScriptedChatModel):
+        async def _agenerate(self, *args: Any, **kwargs: Any) -> Any:
+            await deaf(None)
+            return await super()._agenerate(*args, **kwargs)
+
+    small = {"models": [ScriptedChatModel(reply=GOOD)]}
+    large = {"models": [{"model": DeafModel(reply=GOOD), "timeout_s": 0.05}]}
+    step = {"cascade": ["small"], **JUDGED}
+    model = RoutedChatModel({"tiers": {"small": small, "large": large}, "default": step})
+    reply = await asyncio.wait_for(model.ainvoke("?"), 60)
+    (verdict,) = reply.response_metadata["langroute"]["attempts"][0]["verdicts"]
+    assert (verdict["accepted"], verdict["unsure"]) == (False, True)
+    await deaf.free()
 
 
 async def test_stream_that_swallows_its_limit_is_late() -> None:
