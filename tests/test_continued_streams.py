@@ -1,6 +1,7 @@
 """A reply that breaks off after part of it was shown: gone on with by the next endpoint, or a typed error."""
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from routed_models import STREAMS, pieces, routed, shown
 from langroute import RoutedChatModel
 from langroute.errors import PartialStream
 from langroute.testing import Answer, Fault, LoopbackProvider, capture_decisions
+from langroute.timing import ABANDONED
 
 TEXT = (
     "The log of the Great Eastern says that the cable was laid in 1866, two years after the first try. "
@@ -71,6 +73,41 @@ async def test_next_endpoint_goes_on_where_the_reply_broke_off(reply: Any, fault
     assert (second.why, second.outcome, decisions[0].outcome) == ("continuation", "accepted", "accepted")
     assert [message["role"] for message in asked] == ["user", "assistant", "user"]
     assert TEXT.startswith(asked[1]["content"])
+
+
+@pytest.fixture
+def _all_calls_end() -> Iterator[None]:
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "langroute-call":
+            thread.join(60)
+    assert not ABANDONED.running
+
+
+@each_stream
+@pytest.mark.parametrize("how", ["built", "given"])
+@pytest.mark.usefixtures("_all_calls_end")
+async def test_reply_that_stands_still_is_gone_on_with(
+    how: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "a key for loopback")
+    for limit_s in (0.5, 2.0, 8.0):  # a busy machine may take the first before anything was shown
+        with LoopbackProvider({"small-a": TEXT, "small-b": goes_on}) as provider:
+            provider.fail("small-a", Fault("stall", after_chunks=14))
+            first: dict[str, Any] = {"model": provider.chat_model("small-a")}
+            if how == "built":
+                first = {"model": "openai:small-a", "settings": {"base_url": provider.base_url}}
+            first |= {"name": "small-a", "timeout_s": limit_s}
+            second = {"model": provider.chat_model("small-b"), "name": "small-b"}
+            step = {"cascade": ["small"], "continue_streams": True}
+            model = RoutedChatModel({"tiers": {"small": {"models": [first, second]}}, "default": step})
+            with capture_decisions() as decisions:
+                assert await shown(model, mode) == TEXT
+        stalled, other = decisions[0].attempts
+        if other.why == "continuation":
+            break
+    assert (stalled.failure.kind, stalled.failure.remedy) == ("cut_stream", "continue")
+    assert (other.why, other.outcome) == ("continuation", "accepted")
 
 
 @each_stream

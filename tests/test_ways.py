@@ -12,7 +12,19 @@ from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
 from langroute import RoutedChatModel, add_routed_step
-from langroute.cascade import Accept, Ask, Attempt, Call, Choice, Failure, Plan, Rung, Verdict, next_move
+from langroute.cascade import (
+    Accept,
+    Ask,
+    Attempt,
+    Call,
+    Choice,
+    Failure,
+    Plan,
+    Rung,
+    Stop,
+    Verdict,
+    next_move,
+)
 from langroute.errors import AllAttemptsFailed, NoEndpointAvailable
 from langroute.request import Request
 from langroute.testing import ScriptedChatModel
@@ -66,6 +78,11 @@ POLICIES = {
     "in time": policy(
         [model("a", expected_s=1)], [model("b", expected_s=4), model("c", expected_s=2)], latency_budget_s=5
     ),
+    "goes on": policy([model("a"), model("b")], [model("c")], continue_streams=True),
+    "goes on, nothing to verify": policy([model("a"), model("b")], verify=[], continue_streams=True),
+    "goes on, approval": policy(
+        [model("a", **CHEAP)], [model("b", **DEAR)], top=ASKING, continue_streams=True, on_exhausted="raise"
+    ),
     "stakes above the cascade": policy(
         [model("a")], [model("b")], [model("c")], cascade=["small"], top={"stakes": HIGH}
     ),
@@ -113,6 +130,7 @@ def planned(written: dict[str, Any], *, talk: bool) -> set[Plan]:
                 plan.on_exhausted,
                 plan.latency_budget_s,
                 plan.approve_above_usd,
+                continue_streams=plan.continue_streams,
             )
         )
     return plans
@@ -136,6 +154,8 @@ def outcomes(plan: Plan, call: Call, *, judged: bool) -> Iterator[Attempt]:
             Failure("k", "larger_context", ""),
         ):
             yield attempt("failed", failure=failure, latency_s=seconds)
+        if plan.continue_streams:
+            yield attempt("failed", failure=Failure("k", "continue", ""), latency_s=seconds)
         for usable, unsure in ((True, False), (False, False), (True, True)) if judged else ():
             verdict = Verdict("v", accepted=False, reason="", usable=usable, unsure=unsure)
             yield attempt("rejected", verdicts=(verdict,), latency_s=seconds)
@@ -165,6 +185,10 @@ def taken(
             yield source, "answered", f"answer.verify.{call.tier}"
             source = f"answer.verify.{call.tier}"
         label = "best" if isinstance(move, Accept) and move.best else label
+        if attempt.broke_off:
+            if isinstance(move, Stop):
+                continue  # the node that was called raises what was shown
+            label = "cut"
         yield source, label, node(move)
         if isinstance(move, Ask):
             best = any(a.usable for a in after)
@@ -238,6 +262,13 @@ def test_dear_tier_is_passed_over_for_one_a_little_cheaper(limit_usd: float) -> 
         target for source, label, target in drawn(written) if (source, label) == ("answer.small.a", "failed")
     }
     assert failed == {"answer.approve", "answer.large.b", "answer.huge.c"}
+
+
+def test_reply_that_breaks_off_leads_to_the_next_endpoint_and_to_nobody_who_must_be_asked_for() -> None:
+    cut = {(source, target) for source, label, target in drawn(POLICIES["goes on"]) if label == "cut"}
+    assert cut == {("answer.small.a", "answer.small.b"), ("answer.small.b", "answer.large.c")}
+    assert "cut" not in {label for _, label, _ in drawn(POLICIES["goes on, approval"])}
+    assert "cut" not in {label for _, label, _ in drawn(POLICIES["fallbacks"])}
 
 
 def test_step_of_one_tier_has_no_node_for_an_approval_that_nobody_asks_for() -> None:

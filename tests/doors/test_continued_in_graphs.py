@@ -1,5 +1,6 @@
 """A reply that broke off and was gone on with, in graphs and agents: one message, its text seen once."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -106,6 +107,17 @@ async def test_whole_text_is_seen_once_as_one_message(provider, form, mode, faul
         assert [message.text for message in said] == ["When?", TEXT]
         if mode in ("messages", "amessages"):
             assert ids == [said[-1].id]
+
+
+def test_run_that_goes_on_takes_the_edge_that_is_drawn_for_it(provider):
+    provider.fail("small-a", FAULTS["cut"])
+    compiled = graph("inline", provider)
+    shown = compiled.stream(ASKED, CONFIG, stream_mode=["messages", "tasks"])
+    visited = [told["name"] for mode, told in shown if mode == "tasks" and "input" in told]
+    drawn = {(edge.source, edge.target): edge.data for edge in compiled.get_graph().edges}
+    labels = [drawn[pair] for pair in pairwise(visited)]
+    assert visited[1:3] == ["answer.small.small-a", "answer.small.small-b"]
+    assert "cut" in labels[1]
 
 
 @each_form
