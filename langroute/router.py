@@ -4,6 +4,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.embeddings import Embeddings
@@ -48,9 +49,9 @@ class Router:
         classifier: A decision model of LangChain's (core 1.8 and newer) that names the step of a call.
         difficulty_classifier: One that scores the difficulty for steps with a threshold, in place of our own.
         classifiers_boundary: Where the two run.
-        ledger: Where every decision is kept, and budgets for all processes: a `Ledger`, or what it takes: a
-            URL or a path. Without it that of the environment's `LANGROUTE_LEDGER`; without either, no
-            decision is kept, and budgets hold for this router.
+        ledger: Where every decision is kept, and budgets and circuit breakers for all processes: a `Ledger`,
+            or what it takes: a URL or a path. Without it that of the environment's `LANGROUTE_LEDGER`; without
+            either, no decision is kept, and budgets and breakers are this router's.
         clock: Monotonic seconds; injected by tests.
         rng: Random numbers in [0, 1), for the jitter of the breakers; injected by tests.
 
@@ -82,6 +83,7 @@ class Router:
         self.ledger = _ledger(ledger)
         """Where every decision is kept; None where nobody asked for it."""
         self.keeper = None if self.ledger is None else Keeper(self.ledger, policy, self.endpoints)
+        _share(self.ledger, self.breakers, self.endpoints)
         self.budget = budget_of(policy, self.endpoints, _accounts(self.ledger))
         """What may be spent; None where the policy states no limit."""
         embedder = Embedder(embeddings, embeddings_boundary) if embeddings is not None else None
@@ -186,6 +188,19 @@ def _accounts(ledger: "Ledger | None") -> Store | None:
     from langroute.ledger.budgets import accounts
 
     return accounts(ledger.store)
+
+
+def _share(ledger: "Ledger | None", breakers: Health, endpoints: Endpoints) -> None:
+    """Let the breakers share what they know with those of other processes, from the first call on."""
+    if ledger is None:
+        return
+    from langroute.ledger.fleet import fleet
+
+    def identity(endpoint: Endpoint) -> str:
+        return endpoint.identity
+
+    identities = {name: partial(identity, endpoint) for name, endpoint in endpoints.by_name.items()}
+    fleet(ledger.store).join(breakers, identities)
 
 
 def _in_order(step: StepPolicy) -> tuple[Verifier, ...]:

@@ -7,14 +7,9 @@ from typing import Any, get_args
 
 import pytest
 
+from langroute.breaker import _MENDED_BY_A_PERSON, NOT_ITS_FAULT
 from langroute.failures import Kind
-from langroute.health import (
-    _MENDED_BY_A_PERSON,
-    _NOT_ITS_FAULT,
-    NO_TICKET,
-    Health,
-    Obstacle,
-)
+from langroute.health import NO_TICKET, Health, Obstacle
 
 A = "small-a"
 
@@ -148,7 +143,7 @@ def test_what_a_person_must_mend_opens_it_at_once_for_long(health: Health, clock
     assert health.obstacle(A) is None
 
 
-@pytest.mark.parametrize("kind", sorted(_NOT_ITS_FAULT))
+@pytest.mark.parametrize("kind", sorted(NOT_ITS_FAULT))
 def test_a_fault_of_the_request_is_neither_good_nor_bad(health: Health, kind: str) -> None:
     fail(health, 4)
     fail(health, 20, kind)
@@ -158,7 +153,7 @@ def test_a_fault_of_the_request_is_neither_good_nor_bad(health: Health, kind: st
 
 
 def test_every_kind_of_failure_is_known_and_those_that_are_the_endpoints_own_count(clock: Clock) -> None:
-    own = set(get_args(Kind)) - _MENDED_BY_A_PERSON - _NOT_ITS_FAULT
+    own = set(get_args(Kind)) - _MENDED_BY_A_PERSON - NOT_ITS_FAULT
     assert own == {
         "bad_response",
         "connection",
@@ -169,7 +164,7 @@ def test_every_kind_of_failure_is_known_and_those_that_are_the_endpoints_own_cou
         "timeout",
         "unknown",
     }
-    assert set(get_args(Kind)) >= _MENDED_BY_A_PERSON | _NOT_ITS_FAULT
+    assert set(get_args(Kind)) >= _MENDED_BY_A_PERSON | NOT_ITS_FAULT
     for kind in own:
         health = Health([A], clock=clock)
         fail(health, 5, kind)

@@ -34,12 +34,6 @@ _RESERVATIONS = table(
 _BUDGETS = table("langroute_budgets", *map(column, ("account", "spent_pico", "held_pico")))
 _OWNERS = table("langroute_owners", *map(column, ("owner", "until_ms")))
 
-_NOW_MS = {
-    "postgresql": "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
-    "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
-}
-"""The database's own clock: those of the machines around it may differ by more than a lease."""
-
 _OPEN = text(
     "INSERT INTO langroute_budgets (account, spent_pico, held_pico, used_on)"
     " VALUES (:account, 0, 0, :day) ON CONFLICT (account) DO NOTHING"
@@ -99,7 +93,6 @@ class Books:
         self.owner = owner
         self._store = store
         self._clock = clock
-        self._kind = store.name.partition(":")[0]
         self._leased_until_s = self._looked_at_s = -LEASE_S
 
     def carry_out(self, orders: Sequence[Order]) -> None:
@@ -225,4 +218,4 @@ class Books:
 
     @property
     def _now_ms(self) -> str:
-        return _NOW_MS[self._kind] if self._clock is None else str(int(self._clock() * 1000))
+        return self._store.now_ms if self._clock is None else str(int(self._clock() * 1000))

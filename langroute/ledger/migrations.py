@@ -128,6 +128,24 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX langroute_feedback_run ON langroute_feedback (run)",
         "CREATE INDEX langroute_feedback_thread ON langroute_feedback (thread)",
     ),
+    (
+        # 4: circuit breakers, and which process has the probe of one that is half open.
+        """
+        CREATE TABLE langroute_breakers (
+            id TEXT PRIMARY KEY,
+            endpoint TEXT NOT NULL,
+            changed_ms BIGINT NOT NULL,
+            is_open INTEGER NOT NULL,
+            open_until_ms BIGINT NOT NULL,
+            held_until_ms BIGINT NOT NULL,
+            times_opened INTEGER NOT NULL,
+            cause TEXT NOT NULL,
+            probe_by TEXT NOT NULL,
+            probe_until_ms BIGINT NOT NULL,
+            wanted_ms BIGINT NOT NULL
+        )
+        """,
+    ),
 )
 """Each a list of statements that SQLite and PostgreSQL both take; one that was released is never changed."""
 

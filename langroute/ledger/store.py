@@ -51,6 +51,11 @@ _ENGINE_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 
+_NOW_MS = {
+    "postgresql": "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
+    "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+}
+
 _STORES: dict[URL, "Store"] = {}
 _LOCK = threading.RLock()
 
@@ -70,6 +75,9 @@ class Store:
         """How often the store failed a caller, who went on without it; the first time is logged."""
         self.before_close: list[Callable[[], object]] = []
         """What is done before the connections are closed: what waits to be written is."""
+        self.now_ms = _NOW_MS[url.get_backend_name()]
+        """The database's own clock in SQL, Unix milliseconds: those of the machines around it may differ by
+        more than a lease."""
         self._url = url
         self._engine = _engine(url)
         # One statement is its own transaction: one round trip, committed when it returns.

@@ -20,6 +20,7 @@ from langroute.ledger.store import _prepare_sqlite
 TABLES = {
     *("langroute_answers", "langroute_budgets", "langroute_migrations", "langroute_owners"),
     *("langroute_reservations", "langroute_decisions", "langroute_attempts", "langroute_feedback"),
+    "langroute_breakers",
 }
 ANOTHER = ("CREATE TABLE of_tomorrow (id INTEGER PRIMARY KEY)",)
 OPENING = """
