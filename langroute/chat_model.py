@@ -57,7 +57,7 @@ class RoutedChatModel(BaseChatModel):
         classifier: A decision model (`langchain_core.decisions`, core 1.8 and newer) that names the step.
         difficulty_classifier: One that scores the difficulty for steps with a threshold.
         classifiers_boundary: Where the two run.
-        ledger: Where budgets are kept for all processes, as `langroute.router.Router` takes it.
+        ledger: Where budgets and breakers are kept for all processes, as `langroute.router.Router` takes it.
 
     Raises:
         PolicyError: The policy cannot work; every problem is listed.

@@ -4,10 +4,13 @@ The full load: `pytest -m campaign -s tests/test_circuits_load.py`, some minutes
 """
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,7 @@ from langroute.testing import LoopbackProvider
 from langroute.testing.faults import Fault
 
 DEAD = Fault("status", status=500)
+WORKER = Path(__file__).parent / "processes" / "loaded.py"
 
 
 def served(provider: LoopbackProvider, fault: Fault) -> RoutedChatModel:
@@ -92,3 +96,42 @@ async def test_of_10_000_requests_1_000_at_once_at_most_1_050_reach_a_dead_prima
         print(f"10,000 requests: {reached} reached the dead primary, {calls} calls, {took_s:.0f} s")  # noqa: T201
         assert reached <= 1_050
         assert calls <= 11_100
+
+
+# Several processes ---------------------------------------------------------------------------------------
+
+
+def reached_by(url: str, processes: int, at_once: int, requests: int) -> tuple[int, float]:
+    """Let processes that share breakers make requests; what reached the dead primary, and in what time."""
+    with LoopbackProvider({"primary": "never", "secondary": "Hello!"}) as provider:
+        provider.fail("primary", DEAD)
+        how = [url, provider.base_url, str(at_once), str(requests)]
+        started = [
+            subprocess.Popen(
+                [sys.executable, str(WORKER), *how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            for _ in range(processes)
+        ]
+        assert [worker.stdout.readline() for worker in started if worker.stdout] == ["ready\n"] * processes
+        began_s = time.perf_counter()
+        for worker in started:
+            assert worker.stdin is not None
+            worker.stdin.write("go\n")
+            worker.stdin.flush()
+        answered = [worker.communicate(timeout=900)[0] for worker in started]
+        assert answered == [str(requests)] * processes
+        return provider.calls("primary"), time.perf_counter() - began_s
+
+
+def test_of_two_processes_next_to_nothing_reaches_a_dead_primary(tmp_path: Path) -> None:
+    reached, took_s = reached_by(f"sqlite:///{tmp_path / 'store.sqlite'}", 2, 10, 100)
+    probes = took_s / 25 + 1  # an open time is 27 s at least
+    assert reached <= 2 * 10 + probes
+
+
+@pytest.mark.campaign
+def test_of_4_processes_with_25_at_once_at_most_those_in_flight_reach_it(database_url: str) -> None:
+    reached, took_s = reached_by(database_url, 4, 25, 300)
+    kind = database_url.partition(":")[0]
+    print(f"\n{kind}, 4 processes x 25 at once, 1,200 requests: {reached} reached it, {took_s:.0f} s")  # noqa: T201
+    assert reached <= 4 * 25 + took_s / 25 + 1
