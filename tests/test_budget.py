@@ -15,7 +15,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from routed_models import BAD, GOOD, MODES, STREAMS, calls, down, routed, shown
 
 from langroute import Policy, PolicyError, RoutedChatModel, add_routed_step
-from langroute.accounts import Balance, Claim, Hold, Memory, pico_of
+from langroute.accounts import pico_of
 from langroute.admission import BUDGET, called
 from langroute.budget import Budget, Limit
 from langroute.effects import run
@@ -542,35 +542,3 @@ def test_a_step_that_never_validates_ends_within_25_calls() -> None:
     model = limited(endpoints, {"per_day_usd": 10.0}, verify=["no_refusal"], repair=3)
     assert model.invoke("When?").text == BAD
     assert sum(calls(model).values()) == 25
-
-
-# The store in memory -------------------------------------------------------------------------------------
-
-
-def test_memory_forgets_days_that_are_over_and_the_oldest_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langroute.accounts._MOST_ACCOUNTS", 3)
-    memory = Memory()
-    under_way = Hold(memory, [Claim("per_day_usd", "day 1", 10, None, "1")], 1)
-    under_way.reserve()
-
-    def spend(account: str, day: str | None) -> None:
-        hold = Hold(memory, [Claim("", account, 10, None, day)], 1)
-        assert hold.reserve() is None
-        memory.settle(hold, 1)
-
-    spend("tenant 1", "1")
-    for number in range(5):
-        spend(f"thread {number}", None)
-    for number in range(4):
-        spend(f"tenant {number} of 2", "2")
-    names = ["day 1", "tenant 1", "thread 0", "thread 1", "thread 4", "tenant 0 of 2", "tenant 3 of 2"]
-    found = memory.balances([Claim("", name, 10) for name in names])
-    assert found == [Balance(0, 1), Balance(), Balance(), Balance(), Balance(1), Balance(1), Balance(1)]
-
-
-def test_a_hold_that_is_given_up_before_it_is_made_holds_nothing() -> None:
-    memory = Memory()
-    hold = Hold(memory, [Claim("", "a", 10)], 5)
-    hold.give_up()
-    assert hold.reserve() is None
-    assert memory.balances(hold.claims) == [Balance()]

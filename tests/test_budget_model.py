@@ -115,5 +115,5 @@ class Budgets(RuleBasedStateMachine):
         assert (self.budget.overruns, self.budget.overrun_usd) == (len(overruns), sum(overruns))
 
 
-Budgets.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+Budgets.TestCase.settings = settings(stateful_step_count=40, deadline=None)
 TestBudgets = Budgets.TestCase

@@ -119,5 +119,5 @@ class Breakers(RuleBasedStateMachine):
         assert told["reason"] is None or told["state"] != "closed"
 
 
-Breakers.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+Breakers.TestCase.settings = settings(stateful_step_count=40, deadline=None)
 TestBreakers = Breakers.TestCase
