@@ -26,10 +26,9 @@ Moments are in Unix seconds, durations in seconds, scores in [0, 1]. JSON stands
 
 def described(kind: type[Any]) -> dict[str, tuple[str, str]]:
     """Return column to type and description of a record, from the strings under its fields."""
-    [written] = ast.parse(dedent(inspect.getsource(kind))).body
-    body = written.body if isinstance(written, ast.ClassDef) else []
+    [written] = ast.iter_child_nodes(ast.parse(dedent(inspect.getsource(kind))))
     found = {}
-    for statement, after in pairwise(body):
+    for statement, after in pairwise(ast.iter_child_nodes(written)):
         if isinstance(statement, ast.AnnAssign) and isinstance(after, ast.Expr):
             said = " ".join(ast.literal_eval(after.value).split())
             found[ast.unparse(statement.target)] = ast.unparse(statement.annotation), said
