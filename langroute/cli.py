@@ -8,20 +8,25 @@ import runpy
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from langroute.errors import LangrouteError, PolicyError, PolicyProblem
 
 if TYPE_CHECKING:
+    from langroute.ledger.ledger import Ledger
     from langroute.policy import Policy
 
 __all__ = ["app", "main"]
+
+_COLUMNS = SpinnerColumn(), TextColumn("{task.description}: {task.completed:,}"), TimeElapsedColumn()
 
 BAD_INPUT = 2
 """Exit code for input that is wrong, as command lines use it."""
@@ -40,6 +45,9 @@ app = typer.Typer(
 )
 
 PolicyPath = Annotated[Path, typer.Argument(metavar="POLICY", help="A .yaml, .toml or .json file.")]
+LedgerPlace = Annotated[
+    str, typer.Option(envvar="LANGROUTE_LEDGER", help="The ledger: a URL, or the path of a SQLite file.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -130,6 +138,55 @@ def explain_command(
         typer.echo(f"in a graph, goes back to {explained['blame']} when a check blames its input")
 
 
+@app.command(name="export")
+def export_command(
+    path: Annotated[Path, typer.Argument(help="The file to write: .jsonl or .parquet.")],
+    *,
+    ledger: LedgerPlace,
+    step: Annotated[str | None, typer.Option(help="Decisions of this step alone.")] = None,
+    thread: Annotated[str | None, typer.Option(help="Decisions of this thread alone.")] = None,
+    run: Annotated[str | None, typer.Option(help="Decisions of this run alone.")] = None,
+    since: Annotated[datetime | None, typer.Option(help="From this moment on, UTC.")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Before this moment, UTC.")] = None,
+) -> None:
+    """Write a ledger's decisions to a file that DuckDB, pandas, Spark or Ray can read."""
+    from langroute.ledger.reading import Filter
+
+    wanted = Filter(step=step, thread=thread, run=run, since_s=_seconds(since), until_s=_seconds(until))
+    with _ledger(ledger) as opened, Progress(*_COLUMNS, console=Console(stderr=True)) as shown:
+        task = shown.add_task(f"exporting to {path.name}", total=None)
+        try:
+            count = opened.export(path, wanted=wanted, progress=lambda n: shown.update(task, completed=n))
+        except (ValueError, OSError) as error:
+            raise _bad_input(str(error)) from None
+    typer.echo(f"{count:,} decisions written to {path}")
+
+
+@app.command(name="feedback")
+def feedback_command(
+    score: Annotated[float, typer.Argument(help="From 0 (wrong) to 1 (right).")],
+    *,
+    ledger: LedgerPlace,
+    decision: Annotated[str | None, typer.Option(help="The call id it is about.")] = None,
+    run: Annotated[str | None, typer.Option(help="The run it is about.")] = None,
+    thread: Annotated[str | None, typer.Option(help="The thread it is about.")] = None,
+    source: Annotated[str, typer.Option(help="Who says so: user, judge, test, or another name.")] = "user",
+    comment: Annotated[str | None, typer.Option(help="What else is to be said.")] = None,
+) -> None:
+    """Keep how good a decision, a run or a thread was."""
+    from langroute.ledger.reading import Filter
+
+    with _ledger(ledger) as opened:
+        try:
+            given = opened.feedback(
+                decision, run=run, thread=thread, score=score, source=source, comment=comment
+            )
+        except ValueError as error:
+            raise _bad_input(str(error)) from None
+        reached = sum(1 for _ in opened.decisions(Filter(id=decision, run=run, thread=thread)))
+    typer.echo(f"kept as {given.id}; it reaches {reached:,} decisions that are there now")
+
+
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 )
@@ -141,6 +198,20 @@ def demo(context: typer.Context) -> None:
     sys.argv = ["langroute demo", *context.args]
     sys.path.insert(0, str(folder))
     runpy.run_path(str(folder / DEMO), run_name="__main__")
+
+
+def _ledger(where: str) -> "Ledger":
+    """Open a ledger that is there; a file that is not is no new ledger."""
+    from langroute.ledger.ledger import Ledger
+
+    file = where.removeprefix("sqlite:///")
+    if "://" not in file and not Path(file).is_file():
+        raise _bad_input(f"there is no ledger at {file}")
+    return Ledger(where)
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
 
 def _demo_folders() -> tuple[Path, ...]:

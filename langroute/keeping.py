@@ -16,10 +16,8 @@ from uuid import uuid4
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
-from pydantic import TypeAdapter
 
-from langroute.attempts import Attempt, Failure, Verdict
-from langroute.cascade import Plan
+from langroute.attempts import Attempt
 from langroute.cost import Spend, Usage, total_usd
 from langroute.decision import Decision
 from langroute.effects import Io
@@ -44,8 +42,6 @@ _RUNTIME = "__pregel_runtime"
 
 _RUNS_KEPT = 1_024
 
-_ADAPTERS: dict[Any, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (Plan, Failure, Verdict, Spend)}
-
 
 class Keeper:
     """Makes the records of one router's decisions, and hands them to its ledger."""
@@ -55,6 +51,8 @@ class Keeper:
         self.policy = policy.digest
         self.kept = policy.ledger.text
         self.keys = tuple(dict.fromkeys((*policy.budget.keys, *policy.ledger.keys)))
+        if policy.ledger.keep_days is not None:
+            ledger.keep_days(policy.ledger.keep_days)
         self._firsts = {tier: endpoints.tier(tier)[0] for tier in policy.tiers}
         self._runs: OrderedDict[int, tuple[Any, str]] = OrderedDict()
         self._lock = threading.Lock()
@@ -147,8 +145,8 @@ class Finished:
             request=asked.digest if asked.messages else None,
             difficulty=None if hard is None else hard.score,
             features=hard and {name: value for name, value, _ in hard.contributions},
-            plan=_plain(decision.plan),
-            spend=[_plain(spend) for spend in decision.spend],
+            plan=decision.plan,
+            spend=decision.spend,
             spend_usd=_spent(decision.spend),
             latency_s=decision.latency_s,
             top_usd=list(baselines.values())[-1],
@@ -165,11 +163,13 @@ class Finished:
 
     def _origin(self) -> dict[str, Any]:
         """Return thread, run, node and keys: from the call's config, else from what is around it."""
+        from langroute.ledger.rows import identifier
+
         metadata = self.asked.metadata
         told = self.config.get("configurable") or EMPTY
         around = (self.around or EMPTY).get("configurable") or EMPTY
         thread = told.get("thread_id") or around.get("thread_id") or metadata.get("thread_id")
-        keys = {key: str(metadata[key]) for key in self.keeper.keys if metadata.get(key) is not None}
+        keys = {key: identifier(str(metadata[key])) for key in self.keeper.keys if key in metadata}
         return {
             "thread": None if thread is None else str(thread),
             "run": self._run(told.get(_RUNTIME) or around.get(_RUNTIME)),
@@ -229,7 +229,7 @@ def _attempt_record(decision: Decision, number: int, attempt: Attempt, at_s: flo
         outcome=attempt.outcome,
         returned=int(number == decision.chosen),
         failure_kind=getattr(failure, "kind", None),
-        failure=failure and _plain(failure),
+        failure=failure,
         input_tokens=getattr(usage, "input_tokens", None),
         output_tokens=getattr(usage, "output_tokens", None),
         cache_read_tokens=getattr(usage, "cache_read_tokens", None),
@@ -241,12 +241,8 @@ def _attempt_record(decision: Decision, number: int, attempt: Attempt, at_s: flo
         latency_s=attempt.latency_s,
         judged_s=attempt.judged_s,
         first_token_s=attempt.first_token_s,
-        verdicts=[_plain(verdict) for verdict in attempt.verdicts],
+        verdicts=attempt.verdicts,
     )
-
-
-def _plain(record: Any) -> Any:
-    return _ADAPTERS[type(record)].dump_python(record)
 
 
 def _spent(spend: Iterable[Spend]) -> float | None:

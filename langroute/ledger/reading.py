@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, column, or_, select, table
+from sqlalchemy import ColumnElement, Connection, Select, and_, column, not_, or_, select, table
 from sqlalchemy.sql.expression import TableClause
 
 from langroute.ledger.records import AttemptRecord, DecisionRecord, FeedbackRecord
@@ -21,6 +21,13 @@ def _table(kind: type[Any]) -> TableClause:
 
 
 DECISIONS, ATTEMPTS, FEEDBACK = map(_table, (DecisionRecord, AttemptRecord, FeedbackRecord))
+
+_SCORED = or_(
+    *(
+        DECISIONS.c[name].in_(select(FEEDBACK.c[about]).where(FEEDBACK.c[about].is_not(None)))
+        for about, name in (("decision", "id"), ("run", "run"), ("thread", "thread"))
+    )
+)
 
 _IDS = {"id", "thread", "run", "node"}
 
@@ -46,6 +53,8 @@ class Filter:
     """Unix seconds from which on decisions were finished."""
     until_s: float | None = None
     """Unix seconds before which they were."""
+    scored: bool | None = None
+    """Whether there is feedback that reaches them: their own, their run's or their thread's."""
 
 
 EVERYTHING = Filter()
@@ -62,6 +71,8 @@ def conditions(wanted: Filter) -> list[ColumnElement[bool]]:
             found.append(DECISIONS.c.decided_at_s >= float(value))
         elif name == "until_s":
             found.append(DECISIONS.c.decided_at_s < float(value))
+        elif name == "scored":
+            found.append(_SCORED if value else not_(_SCORED))
         else:
             found.append(DECISIONS.c[name] == (identifier(value) if name in _IDS else clean(value)))
     return found
@@ -90,11 +101,30 @@ def _page(store: Store, asked: Select[Any]) -> tuple[list[tuple[float, str]], li
     """Return where each decision of a page stands, and the decisions."""
     with store.statements() as connection:
         rows: Sequence[Any] = connection.execute(asked).all()
-        ids = [row[0] for row in rows]
+        ids = [row.id for row in rows]
         theirs = select(ATTEMPTS).where(ATTEMPTS.c.decision.in_(ids))
         theirs = theirs.order_by(ATTEMPTS.c.decision, ATTEMPTS.c.number, ATTEMPTS.c.mark)
         attempts: dict[str, list[AttemptRecord]] = {each: [] for each in ids}
         for row in connection.execute(theirs) if ids else ():
-            attempts[row[0]].append(record_of(AttemptRecord, row))
-    made = [record_of(DecisionRecord, row, attempts=tuple(attempts[row[0]])) for row in rows]
+            attempts[row.decision].append(record_of(AttemptRecord, row))
+        feedback = _reaching(connection, rows)
+    made = [
+        record_of(DecisionRecord, row, attempts=tuple(attempts[row.id]), feedback=tuple(feedback[row.id]))
+        for row in rows
+    ]
     return [(row.decided_at_s, row.id) for row in rows], made
+
+
+def _reaching(connection: Connection, rows: Sequence[Any]) -> dict[str, list[FeedbackRecord]]:
+    """Return the feedback that reaches each decision of a page: its own, its run's, its thread's."""
+    found: dict[str, list[FeedbackRecord]] = {row.id: [] for row in rows}
+    for about, name in (("decision", "id"), ("run", "run"), ("thread", "thread")):
+        theirs: dict[str, list[str]] = {}
+        for row in rows:
+            if getattr(row, name) is not None:
+                theirs.setdefault(getattr(row, name), []).append(row.id)
+        asked = select(FEEDBACK).where(FEEDBACK.c[about].in_(theirs)).order_by(FEEDBACK.c.given_at_s)
+        for given in connection.execute(asked) if theirs else ():
+            for each in theirs[getattr(given, about)]:
+                found[each].append(record_of(FeedbackRecord, given))
+    return found

@@ -1,8 +1,8 @@
 """What a ledger keeps: a decision, its attempts, and what people or tests said of it, field by field.
 
 Every field is a column of the table of the same name, in this order; docs/ledger.md is generated from here.
-JSON columns hold text in the database and plain Python values here. Money is in USD, an unknown cost is
-None and never 0, times are in seconds, moments in Unix seconds.
+JSON columns hold text in the database, and here plain Python values or langroute's own records. Money is in
+USD, an unknown cost is None and never 0, times are in seconds, moments in Unix seconds.
 """
 
 from collections.abc import Sequence
@@ -78,6 +78,28 @@ class AttemptRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackRecord:
+    """How good somebody found a decision, a run or a thread: a row of `langroute_feedback`."""
+
+    id: str
+    """Its own id; the same feedback given twice under one id stands once."""
+    given_at_s: float
+    """Unix seconds at which it was given."""
+    decision: str | None
+    """The decision it is about; None where it is about a run or a thread."""
+    run: str | None
+    """The run it is about, and so every decision in it."""
+    thread: str | None
+    """The thread it is about, and so every decision in it."""
+    score: float
+    """In [0, 1]: 0 is wrong, 1 is right."""
+    source: str
+    """Who says so: `user`, `judge`, `test`, `langsmith`, or a name of your own."""
+    comment: str | None
+    """What else was said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRecord:
     """One step's finished decision: a row of `langroute_decisions`, with its attempts."""
 
@@ -106,7 +128,7 @@ class DecisionRecord:
     """Digest of the policy that decided."""
     thread: str | None
     """Thread of the conversation (`thread_id`); None where there is none. An id of more than 512 characters
-    is kept as its SHA-256."""
+    is kept as `=` and its SHA-256."""
     run: str | None
     """Run it belongs to: what the metadata says as `langroute_run`, else the `run_id` that a graph or the
     call was given, else an id made for one invocation of a graph; None for a call on its own."""
@@ -141,31 +163,11 @@ class DecisionRecord:
     """The returned reply: None, its SHA-256, or its `text` and `tool_calls`."""
     attempts: Sequence[AttemptRecord] = field(default=(), metadata={"column": False})
     """The attempts, in order."""
+    feedback: Sequence[FeedbackRecord] = field(default=(), metadata={"column": False})
+    """What was said of it, of its run or of its thread, oldest first."""
 
     @property
     def cost_usd(self) -> float | None:
         """USD of everything: attempts, rejected drafts, judges, classifiers; None if a part is unknown."""
         own = (cost for attempt in self.attempts for cost in (attempt.cost_usd, attempt.checks_usd))
         return total_usd((self.spend_usd, *own))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedbackRecord:
-    """How good somebody found a decision, a run or a thread: a row of `langroute_feedback`."""
-
-    id: str
-    """Its own id; the same feedback given twice under one id stands once."""
-    given_at_s: float
-    """Unix seconds at which it was given."""
-    decision: str | None
-    """The decision it is about; None where it is about a run or a thread."""
-    run: str | None
-    """The run it is about, and so every decision in it."""
-    thread: str | None
-    """The thread it is about, and so every decision in it."""
-    score: float
-    """In [0, 1]: 0 is wrong, 1 is right."""
-    source: str
-    """Who says so: `user`, `judge`, `test`, `langsmith`, or a name of your own."""
-    comment: str | None
-    """What else was said."""

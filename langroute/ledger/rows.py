@@ -9,11 +9,12 @@ from math import isfinite
 from operator import attrgetter
 from typing import Any
 
+from pydantic_core import to_json, to_jsonable_python
 from sqlalchemy import Connection, text
 
 from langroute.ledger.records import AttemptRecord, DecisionRecord, FeedbackRecord
 
-__all__ = ["COLUMNS", "TABLES", "clean", "identifier", "json_text", "record_of", "write"]
+__all__ = ["COLUMNS", "TABLES", "clean", "identifier", "json_text", "kind_of", "record_of", "told", "write"]
 
 TABLES: dict[type[Any], str] = {
     DecisionRecord: "langroute_decisions",
@@ -33,7 +34,10 @@ _KEYS: dict[type[Any], tuple[str, ...]] = {
 }
 
 _LONGEST_ID = 512
-_DIGESTED = "sha256:"
+_DIGESTED = "="
+_MARKS = ('"', _DIGESTED)
+"""What an id in the database begins with that is not as it was given: JSON, or the SHA-256 of a long one."""
+
 _MOST = 2**53
 """The largest whole number that is kept as it is; a provider may report any."""
 
@@ -43,6 +47,8 @@ _REFUSED = re.compile("[\x00\ud800-\udfff]")
 
 def clean(value: str) -> str:
     """Return a text as any database takes it: what is refused becomes U+FFFD."""
+    if value.isascii() and "\x00" not in value:
+        return value
     return _REFUSED.sub("\ufffd", value)
 
 
@@ -51,7 +57,7 @@ def identifier(name: str) -> str:
 
     One that a database would refuse is written as JSON, one that is too long for an index as its SHA-256.
     """
-    if len(name) <= _LONGEST_ID and not name.startswith(('"', _DIGESTED)) and not _REFUSED.search(name):
+    if len(name) <= _LONGEST_ID and name[:1] not in _MARKS and clean(name) == name:
         return name
     written = json.dumps(name)
     if len(written) <= _LONGEST_ID and not name.startswith(_DIGESTED):
@@ -60,21 +66,25 @@ def identifier(name: str) -> str:
 
 
 def json_text(value: Any) -> str | None:
-    """Return a value as JSON in plain ASCII; None for None. NaN and infinity become null."""
+    """Return a value, dataclasses included, as JSON; None for None. NaN and infinity become null."""
     if value is None:
         return None
     try:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False, default=str)
-    except ValueError:
-        return json.dumps(_finite(value), separators=(",", ":"), allow_nan=False, default=str)
+        written = to_json(value, fallback=str)
+    except ValueError:  # half of a surrogate pair
+        written = b"\\u0000"
+    if b"\\u0000" in written:
+        written = to_json(_cleaned(to_jsonable_python(value, fallback=str)))
+    return written.decode()
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if isfinite(value) else None
+def _cleaned(value: Any) -> Any:
+    """Return plain values with what a database refuses taken out of every text."""
+    if isinstance(value, str):
+        return clean(value)
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {clean(key): _cleaned(inner) for key, inner in value.items()}
+    return [_cleaned(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _id_in(value: Any) -> Any:
@@ -86,15 +96,16 @@ def _text_in(value: Any) -> Any:
 
 
 def _whole_in(value: Any) -> Any:
-    return None if value is None else max(-_MOST, min(value, _MOST))
+    return value if value is None or -_MOST < value < _MOST else max(-_MOST, min(value, _MOST))
 
 
 def _number_in(value: Any) -> Any:
     return None if value is None or not isfinite(value) else value
 
 
-def _id_out(value: Any) -> Any:
-    return json.loads(value) if value is not None and value.startswith('"') else value
+def told(value: Any) -> Any:
+    """Return an id as it was given; one that was too long stays its digest."""
+    return json.loads(value) if isinstance(value, str) and value.startswith('"') else value
 
 
 def _json_out(value: Any) -> Any:
@@ -102,39 +113,49 @@ def _json_out(value: Any) -> Any:
 
 
 _IDS = {"id", "decision", "thread", "run", "node"}
+_OWN = {"step_source", "outcome", "why", "policy", "cost_basis", "failure_kind", "request", "text_kept"}
+"""Columns with words of our own, which any database takes as they are."""
+
 _WAYS_IN: dict[str, Callable[[Any], Any]] = {"Json": json_text, "str": _text_in, "int": _whole_in}
 
 
-def _ways(
-    kind: type[Any],
-) -> tuple[tuple[Callable[[Any], Any], ...], tuple[Callable[[Any], Any] | None, ...]]:
-    """Return how each column of a record goes into the database, and how it comes out."""
-    types = {field.name: _kind_of(field) for field in fields(kind)}
-    into = [_id_in if name in _IDS else _WAYS_IN.get(types[name], _number_in) for name in COLUMNS[kind]]
-    out = [_id_out if way is _id_in else _json_out if way is json_text else None for way in into]
-    return tuple(into), tuple(out)
+def _ways(kind: type[Any]) -> list[tuple[int, Callable[[Any], Any]]]:
+    """Return where in a row of this record something has to be changed, and how."""
+    types = {field.name: kind_of(field) for field in fields(kind)}
+    ways = [_id_in if name in _IDS else _WAYS_IN.get(types[name], _number_in) for name in COLUMNS[kind]]
+    return [(at, way) for at, way in enumerate(ways) if COLUMNS[kind][at] not in _OWN]
 
 
-def _kind_of(field: Any) -> str:
+def kind_of(field: Any) -> str:
+    """Return what a record's field holds: `str`, `int`, `float` or `Json`."""
     if field.type is Any:
         return "Json"
     return str(getattr(field.type, "__name__", field.type)).partition(" ")[0]
 
 
 _WAYS = {kind: _ways(kind) for kind in TABLES}
+_WAYS_OUT = {
+    kind: [(at, told if way is _id_in else _json_out) for at, way in ways if way in (_id_in, json_text)]
+    for kind, ways in _WAYS.items()
+}
 _GETTERS = {kind: attrgetter(*columns) for kind, columns in COLUMNS.items()}
 
 
 def row_of(record: Any) -> tuple[Any, ...]:
     """Return a record as its table takes it."""
     kind = type(record)
-    return tuple([way(value) for way, value in zip(_WAYS[kind][0], _GETTERS[kind](record), strict=True)])
+    row = list(_GETTERS[kind](record))
+    for at, way in _WAYS[kind]:
+        row[at] = way(row[at])
+    return tuple(row)
 
 
 def record_of(kind: type[Any], row: Sequence[Any], **more: Any) -> Any:
     """Return a row, its columns in the order of `COLUMNS`, as a record."""
-    ways = zip(COLUMNS[kind], _WAYS[kind][1], row, strict=True)
-    return kind(**{name: value if way is None else way(value) for name, way, value in ways}, **more)
+    values = list(row)
+    for at, way in _WAYS_OUT[kind]:
+        values[at] = way(values[at])
+    return kind(**dict(zip(COLUMNS[kind], values, strict=True)), **more)
 
 
 # Writing -------------------------------------------------------------------------------------------------
@@ -170,7 +191,7 @@ def _write_to_postgresql(connection: Connection, rows: dict[type[Any], list[tupl
         table, columns = TABLES[kind], ", ".join(COLUMNS[kind])
         source = f"SELECT {columns} FROM json_populate_recordset(NULL::{table}, CAST(:{table} AS json))"  # noqa: S608 - our own words
         parts.append(f"{_insert(kind)} {source} {_conflict(kind)}")
-        given[table] = json.dumps([dict(zip(COLUMNS[kind], row, strict=True)) for row in found])
+        given[table] = to_json([dict(zip(COLUMNS[kind], row, strict=True)) for row in found]).decode()
     first = ", ".join(f"w{number} AS ({part})" for number, part in enumerate(parts[:-1]))
     connection.execute(text(f"WITH {first} {parts[-1]}" if first else parts[-1]), given)
 
@@ -181,7 +202,8 @@ def _insert(kind: type[Any]) -> str:
 
 def _conflict(kind: type[Any]) -> str:
     keys = _KEYS[kind]
-    if kind is not DecisionRecord:
+    if kind is FeedbackRecord:
         return f"ON CONFLICT ({', '.join(keys)}) DO NOTHING"
-    changed = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS[kind] if name not in keys)
+    names = COLUMNS[kind] if kind is DecisionRecord else ("returned",)
+    changed = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
     return f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changed}"

@@ -29,6 +29,9 @@ _WAIT_S = 5.0
 _PAUSE_S = 0.05
 """Seconds between tries of SQLite's change to WAL: where processes make it together it may fail at once."""
 
+_CACHE_KIB = 32 * 1024
+"""KiB of a SQLite file that a connection keeps in memory: ids are random, and so are the pages they go to."""
+
 _MIGRATION_LOCK = 0x6C616E67726F7574
 """The PostgreSQL advisory lock of migrations: "langrout" in ASCII."""
 
@@ -69,6 +72,7 @@ class Store:
     """
 
     def __init__(self, url: URL) -> None:
+        self.postgres = url.get_backend_name() == "postgresql"
         self.name = _named(url)
         """Where the store is, without user and password: for messages."""
         self.failures = Tally()
@@ -221,6 +225,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
             time.sleep(_PAUSE_S)
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
 
 
 def _after_fork() -> None:

@@ -9,6 +9,7 @@ import atexit
 import logging
 import os
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import exc
 
+from langroute.ledger.pruning import prune
 from langroute.ledger.records import DecisionRecord
 from langroute.ledger.rows import write
 from langroute.ledger.store import Store
@@ -37,6 +39,8 @@ PAUSE_S = 0.05
 
 LAST_WORDS_S = 10.0
 """Seconds that a program's end waits for what is not written yet."""
+
+_PRUNED_EVERY_S = 3_600.0
 
 _BATCH = 1_000
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
@@ -92,6 +96,11 @@ class Writer:
     def be_born(self) -> None:
         """Begin with nothing to write: also in the child of a fork, whose parent writes what waited."""
         self.counts = Counts()
+        self.keep_s: float | None = None
+        """Seconds for which decisions are kept; None keeps them."""
+        self.pruner: threading.Thread | None = None
+        """The thread that deletes what is too old, from the first time on."""
+        self._pruned_at_s = -_PRUNED_EVERY_S
         self.thread: threading.Thread | None = None
         """The writing thread, from the first decision on."""
         self._lock = threading.Lock()
@@ -138,6 +147,7 @@ class Writer:
         with self._lock:
             self.counts.decisions += 1
             self.counts.written += 1
+        self._prune_soon()
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Wait until what was handed over before is written or dropped; return whether it is.
@@ -238,6 +248,23 @@ class Writer:
             else:
                 del left[:at_once]
                 self._done(len(some))
+        self._prune_soon()
+
+    def _prune_soon(self) -> None:
+        """Delete what is too old, once an hour, in a thread of its own."""
+        with self._lock:
+            now_s = time.monotonic()
+            if self.keep_s is None or now_s < self._pruned_at_s + _PRUNED_EVERY_S:
+                return
+            self._pruned_at_s = now_s
+            self.pruner = threading.Thread(target=self._prune, name="langroute-prune", daemon=True)
+        self.pruner.start()
+
+    def _prune(self) -> None:
+        try:
+            prune(self.store, time.time() - (self.keep_s or 0.0))
+        except Exception as error:
+            self._failed(error)
 
     def _done(self, count: int) -> None:
         with self._news:

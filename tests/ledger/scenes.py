@@ -42,6 +42,8 @@ def routed(kept_in: Ledger | str | None, /, **of_policy: Any) -> RoutedChatModel
 
 
 def _model(name: str, said: Any) -> ScriptedChatModel:
+    if isinstance(said, ScriptedChatModel):
+        return said
     if isinstance(said, list):
         return ScriptedChatModel(name=name, replies=tuple(said), usage=USAGE)
     return ScriptedChatModel(name=name, reply=said, usage=USAGE)

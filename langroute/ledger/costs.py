@@ -1,0 +1,235 @@
+"""What it cost: the bill by step, node, run, thread or user key, beside what other tiers would have cost.
+
+Rejected drafts, repairs, failed calls, judges and classifiers are all on the bill. A cost that nobody knows
+is counted, never taken for 0, and a saving is told of decisions alone in which nothing is unknown.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Float,
+    FromClause,
+    Select,
+    String,
+    Subquery,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    union,
+)
+
+from langroute.ledger.reading import ATTEMPTS, DECISIONS, Filter, conditions
+from langroute.ledger.rows import clean, told
+from langroute.ledger.store import Store
+
+__all__ = ["ASSUMPTION", "GROUPS", "Bill", "bills"]
+
+ASSUMPTION = (
+    "an estimate: each returned reply, its tokens and its prompt cache at the price of the tier's first"
+    " endpoint, accepted at once; nothing counts as saved on a step that gave no reply"
+)
+"""What every baseline takes for granted; to be shown wherever one is."""
+
+GROUPS = ("step", "node", "run", "thread", "policy", "outcome", "tier")
+"""By what bills can be made out, beside `key:NAME` for a metadata key that is kept with decisions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What some decisions cost, and what other tiers would have."""
+
+    of: str | None
+    """The step, node, run, thread or key's value; None for decisions that have none, and for all together."""
+    decisions: int = 0
+    calls: int = 0
+    """Attempts made."""
+    known_usd: float = 0.0
+    """USD of all that is known: attempts, their judges, classifiers."""
+    unknown: int = 0
+    """How many attempts, judgements or classifications have a part whose cost nobody knows."""
+    rejected_usd: float = 0.0
+    """USD of drafts that were rejected, in `known_usd`."""
+    failed_usd: float = 0.0
+    """USD of calls that failed or were cancelled, in `known_usd`."""
+    repairs_usd: float = 0.0
+    """USD of repairs, accepted or not, in `known_usd`."""
+    checks_usd: float = 0.0
+    """USD of judges and second opinions, in `known_usd`."""
+    classifiers_usd: float = 0.0
+    """USD of classifiers, in `known_usd`."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    """Tier to estimated USD of that tier everywhere, over the decisions where it is known."""
+    compared: int = 0
+    """Decisions in which neither the cost nor the top tier's is unknown: those a saving can be told of."""
+    compared_usd: float = 0.0
+    """USD that those cost."""
+    top_usd: float = 0.0
+    """Estimated USD of those with the top tier everywhere; see `ASSUMPTION`."""
+
+    @property
+    def cost_usd(self) -> float | None:
+        """USD of everything; None where a part is unknown."""
+        return None if self.unknown else self.known_usd
+
+    @property
+    def saved_usd(self) -> float | None:
+        """USD that the top tier everywhere would have cost more, of the decisions compared; None of none."""
+        return self.top_usd - self.compared_usd if self.compared else None
+
+
+def bills(store: Store, by: str | None, wanted: Filter) -> list[Bill]:
+    """Return a bill for each group, dearest first; one for everything where `by` is None.
+
+    Raises:
+        ValueError: `by` is no group.
+    """
+    moments = DECISIONS.c.id, DECISIONS.c.spend_usd, DECISIONS.c.top_usd, DECISIONS.c.baselines
+    some = select(_group(store, by).label("of"), *moments).where(*conditions(wanted)).subquery("some")
+    found: dict[Any, dict[str, Any]] = {}
+    with store.statements() as connection:
+        for asked in (_decided(some), _tried(some), _decided_in_part(some), _tried_in_part(some)):
+            for row in connection.execute(asked).mappings():
+                found.setdefault(row["of"], {}).update(row)
+        for of, tier, usd in connection.execute(_tiers(store, some)):
+            found[of].setdefault("baselines", {})[tier] = float(usd or 0.0)
+    made = [_bill(line) for line in found.values()]
+    return sorted(made, key=lambda bill: -bill.known_usd)
+
+
+def _group(store: Store, by: str | None) -> ColumnElement[Any]:
+    """Return what groups decisions, an expression over their table."""
+    if by is None:
+        return literal_column("NULL")
+    if by in GROUPS:
+        return DECISIONS.c[by]
+    if not by.startswith("key:"):
+        raise ValueError(f"costs by {by!r} are not kept: say one of {', '.join(GROUPS)}, or key:NAME")
+    name = bindparam("key", clean(by.removeprefix("key:")), String)
+    if store.postgres:
+        return func.json_extract_path_text(cast(DECISIONS.c["keys"], JSON), name)
+    each = func.json_each(DECISIONS.c["keys"]).table_valued("key", "value")
+    return select(each.c.value).where(each.c.key == name).scalar_subquery()
+
+
+def _decided(some: Subquery) -> Select[Any]:
+    """Ask what each group's decisions come to, without their attempts."""
+    return select(
+        some.c.of,
+        func.count().label("decisions"),
+        _sum(some.c.spend_usd).label("classifiers_usd"),
+        _count(some.c.spend_usd.is_(None)).label("unknown_spend"),
+        _sum(some.c.top_usd).label("all_top_usd"),
+    ).group_by(some.c.of)
+
+
+def _tried(some: Subquery) -> Select[Any]:
+    """Ask what their attempts come to."""
+    cost, outcome = ATTEMPTS.c.cost_usd, ATTEMPTS.c.outcome
+    return (
+        select(
+            some.c.of,
+            func.count().label("calls"),
+            _sum(cost).label("calls_usd"),
+            _sum(ATTEMPTS.c.checks_usd).label("checks_usd"),
+            _count(_UNKNOWN).label("unknown_calls"),
+            _sum(case((outcome == "rejected", cost))).label("rejected_usd"),
+            _sum(case((outcome.in_(("failed", "cancelled")), cost))).label("failed_usd"),
+            _sum(case((ATTEMPTS.c.why == "repair", cost))).label("repairs_usd"),
+            _sum(ATTEMPTS.c.input_tokens).label("input_tokens"),
+            _sum(ATTEMPTS.c.output_tokens).label("output_tokens"),
+        )
+        .select_from(_with_attempts(some))
+        .group_by(some.c.of)
+    )
+
+
+def _decided_in_part(some: Subquery) -> Select[Any]:
+    """Ask for the decisions with something unknown: none of them tells of a saving."""
+    return (
+        select(
+            some.c.of,
+            func.count().label("holes"),
+            _sum(some.c.top_usd).label("holes_top_usd"),
+            _sum(some.c.spend_usd).label("holes_spend_usd"),
+        )
+        .where(some.c.id.in_(_holes()))
+        .group_by(some.c.of)
+    )
+
+
+def _tried_in_part(some: Subquery) -> Select[Any]:
+    known = _sum(ATTEMPTS.c.cost_usd) + _sum(ATTEMPTS.c.checks_usd)
+    asked = select(some.c.of, known.label("holes_usd")).select_from(_with_attempts(some))
+    return asked.where(ATTEMPTS.c.decision.in_(_holes())).group_by(some.c.of)
+
+
+def _holes() -> Any:
+    """Return the ids of decisions whose cost, or whose top tier's, is unknown."""
+    own = or_(DECISIONS.c.spend_usd.is_(None), DECISIONS.c.top_usd.is_(None))
+    theirs = select(ATTEMPTS.c.decision.label("id")).where(_UNKNOWN)
+    return select(union(theirs, select(DECISIONS.c.id).where(own)).subquery().c.id)
+
+
+def _tiers(store: Store, some: Subquery) -> Select[Any]:
+    """Ask what each tier everywhere would have cost."""
+    told_of = some.c.baselines
+    each = (
+        func.json_each_text(cast(told_of, JSON)) if store.postgres else func.json_each(told_of)
+    ).table_valued("key", "value")
+    usd = func.sum(cast(each.c.value, Float))
+    asked = select(some.c.of, each.c.key, usd).select_from(some.join(each, true()))
+    return asked.group_by(some.c.of, each.c.key)
+
+
+def _with_attempts(some: Subquery) -> FromClause:
+    return some.join(ATTEMPTS, ATTEMPTS.c.decision == some.c.id)
+
+
+_UNKNOWN = or_(ATTEMPTS.c.cost_usd.is_(None), ATTEMPTS.c.checks_usd.is_(None))
+
+
+def _sum(values: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.coalesce(func.sum(values), 0)
+
+
+def _count(holds: ColumnElement[bool]) -> ColumnElement[Any]:
+    return func.sum(case((holds, 1), else_=0))
+
+
+def _bill(line: Mapping[str, Any]) -> Bill:
+    def usd(name: str) -> float:
+        return float(line.get(name) or 0.0)
+
+    def count(name: str) -> int:
+        return int(line.get(name) or 0)
+
+    known_usd = usd("calls_usd") + usd("checks_usd") + usd("classifiers_usd")
+    return Bill(
+        told(line["of"]),
+        count("decisions"),
+        count("calls"),
+        known_usd,
+        count("unknown_calls") + count("unknown_spend"),
+        usd("rejected_usd"),
+        usd("failed_usd"),
+        usd("repairs_usd"),
+        usd("checks_usd"),
+        usd("classifiers_usd"),
+        count("input_tokens"),
+        count("output_tokens"),
+        line.get("baselines", {}),
+        count("decisions") - count("holes"),
+        known_usd - usd("holes_usd") - usd("holes_spend_usd"),
+        usd("all_top_usd") - usd("holes_top_usd"),
+    )

@@ -1,0 +1,159 @@
+"""What is on the bill, what it is compared with, and that an independent sum comes to the same."""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from scenes import BAD, PRICES, USAGE, routed
+from synthetic import START_S, decisions, fill
+
+from langroute import Ledger
+from langroute.ledger.costs import ASSUMPTION, Bill
+from langroute.testing import ScriptedChatModel
+
+COUNT = 3_000
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Any:
+    with Ledger(database_url, writing="sync") as opened:
+        yield opened
+
+
+def test_everything_is_on_the_bill(ledger: Ledger) -> None:
+    judge = {"judge": {"rubric": "Is it right?", "tier": "large"}}
+    rate = '{"accepted": true, "score": 1.0, "reason": "it is right"}'
+    step = {"verify": ["no_refusal", judge], "repair": 1}
+    large = ScriptedChatModel(name="large", reply=rate, usage=USAGE)
+    routed(ledger, small=[BAD, "It was laid in 1866."], large=large, step=step).invoke("Hi")
+    [record] = ledger.decisions()
+    assert [attempt.why for attempt in record.attempts] == ["start", "repair"]
+    [bill] = ledger.costs()
+    assert bill.rejected_usd == pytest.approx(840e-6)
+    assert bill.repairs_usd == pytest.approx(840e-6)
+    assert bill.checks_usd == pytest.approx(8_400e-6)
+    assert bill.cost_usd == pytest.approx(2 * 840e-6 + 8_400e-6) == record.cost_usd
+    assert bill.saved_usd == pytest.approx(8_400e-6 - bill.cost_usd)
+    assert bill.saved_usd < 0  # the judge cost more than the cheap tier saved
+
+
+def test_a_repaired_reply_is_compared_without_what_the_repair_added_to_the_prompt(ledger: Ledger) -> None:
+    longer = {**USAGE, "input_tokens": 3_000, "total_tokens": 3_100}
+    small = [_message(BAD, USAGE), _message("It was laid in 1866.", longer)]
+    routed(ledger, small=small, step={"repair": 1}).invoke("Hi")
+    [record] = ledger.decisions()
+    assert record.top_usd == pytest.approx(8_400e-6)
+
+
+def _message(text: str, usage: Any) -> Any:
+    from langchain_core.messages import AIMessage
+
+    return AIMessage(text, usage_metadata=usage)
+
+
+def test_unknown_cost_is_counted_and_no_saving_is_told_of_it(ledger: Ledger) -> None:
+    model = routed(ledger)
+    known = model.invoke("Hi")
+    model.invoke("Hi", model="another")  # whose price nobody knows
+    [bill] = ledger.costs()
+    assert (bill.decisions, bill.unknown, bill.cost_usd, bill.compared) == (2, 1, None, 1)
+    assert bill.known_usd == pytest.approx(known.response_metadata["langroute"]["cost_usd"])
+    assert bill.saved_usd == pytest.approx(8_400e-6 - 840e-6)
+
+
+def test_nothing_is_saved_on_a_step_that_gave_no_reply(ledger: Ledger) -> None:
+    with pytest.raises(ExceptionGroup):
+        routed(ledger, small=BAD, large=BAD, step={"on_exhausted": "raise"}).invoke("Hi")
+    [bill] = ledger.costs()
+    assert bill.cost_usd == pytest.approx(9_240e-6)
+    assert (bill.top_usd, bill.saved_usd) == (0.0, pytest.approx(-9_240e-6))
+
+
+def test_assumption_says_that_it_is_an_estimate() -> None:
+    assert ASSUMPTION.startswith("an estimate")
+
+
+def test_bills_by_a_user_key_are_told_apart_whatever_the_key_holds(ledger: Ledger) -> None:
+    model = routed(ledger, ledger={"keys": ["tenant", 'odd"$.key']})
+    tenants = ["acme", 'a"b', "a\x00b", "Ünï", "a\ud800b", "null"]
+    for tenant in tenants:
+        model.invoke("Hi", {"metadata": {"tenant": tenant, 'odd"$.key': "one"}})
+    model.invoke("Hi")
+    bills = {bill.of: bill.decisions for bill in ledger.costs("key:tenant")}
+    assert bills == dict.fromkeys([*tenants, None], 1)
+    assert {bill.of: bill.decisions for bill in ledger.costs('key:odd"$.key')} == {"one": 6, None: 1}
+
+
+def test_unknown_group_is_refused_by_name(ledger: Ledger) -> None:
+    with pytest.raises(ValueError, match="costs by 'colour' are not kept: say one of step"):
+        ledger.costs("colour")
+
+
+# Against an independent computation ----------------------------------------------------------------------
+
+
+def independent(path: Path, of: str) -> dict[str, tuple[float, ...]]:
+    """Return per step what DuckDB makes of the exported file: decisions, calls, USD, holes, top tier's USD."""
+    attempts = "SELECT id, step, thread, spend_usd, top_usd, unnest(attempts) AS a FROM d"
+    asked = f"""
+        WITH d AS (SELECT * FROM read_json_auto('{path}', maximum_object_size=10000000)),
+        a AS ({attempts}),
+        each AS (
+            SELECT id, count(*) AS calls, sum(coalesce(a.cost_usd, 0) + coalesce(a.checks_usd, 0)) AS usd,
+                bool_or(a.cost_usd IS NULL OR a.checks_usd IS NULL) AS hole FROM a GROUP BY id
+        )
+        SELECT {of}, count(*), sum(calls), sum(usd + spend_usd), sum(CASE WHEN hole OR top_usd IS NULL THEN 0
+            ELSE top_usd - usd - spend_usd END), sum(CASE WHEN hole OR top_usd IS NULL THEN 1 ELSE 0 END)
+        FROM d JOIN each USING (id) GROUP BY {of}
+    """  # noqa: S608 - our own words
+    return {row[0]: row[1:] for row in duckdb.sql(asked).fetchall()}
+
+
+@pytest.mark.parametrize("of", ["step", "thread"])
+def test_figures_are_those_of_an_independent_computation(of: str, ledger: Ledger, tmp_path: Path) -> None:
+    fill(ledger, COUNT, seed=3)
+    ledger.export(tmp_path / "all.jsonl")
+    expected = independent(tmp_path / "all.jsonl", of)
+    bills = {bill.of: bill for bill in ledger.costs(of)}
+    assert bills.keys() == expected.keys()
+    for name, (count, calls, usd, saved, holes) in expected.items():
+        bill = bills[name]
+        assert (bill.decisions, bill.calls) == (count, calls), name
+        assert bill.known_usd == pytest.approx(usd)
+        assert (bill.saved_usd or 0.0) == pytest.approx(saved)
+        assert bill.compared == count - holes
+
+
+def test_every_tier_everywhere_is_the_sum_over_the_decisions(ledger: Ledger) -> None:
+    fill(ledger, COUNT, seed=4)
+    expected: dict[str, float] = defaultdict(float)
+    for record in decisions(COUNT, seed=4):
+        for tier, usd in record.baselines.items():
+            expected[tier] += usd or 0.0
+    [bill] = ledger.costs()
+    assert dict(bill.baselines) == pytest.approx(dict(expected))
+
+
+def test_bills_of_a_window_and_a_step_are_those_of_its_decisions_alone(ledger: Ledger) -> None:
+    fill(ledger, COUNT, seed=5)
+    window = {"since_s": START_S + 3_000, "until_s": START_S + 9_000, "step": "synthesis"}
+    records = list(ledger.decisions(**window))
+    [bill] = ledger.costs(**window)
+    assert 0 < len(records) < COUNT
+    assert (bill.decisions, bill.calls) == (len(records), sum(len(r.attempts) for r in records))
+
+
+def test_an_exported_line_is_the_record(ledger: Ledger, tmp_path: Path) -> None:
+    fill(ledger, 50, seed=6)
+    assert ledger.export(tmp_path / "a.jsonl") == 50
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in lines] == [record.id for record in decisions(50, seed=6)]
+    assert lines[0]["attempts"][0]["verdicts"] == next(decisions(50, seed=6)).attempts[0].verdicts
+
+
+def test_prices_of_the_scene_are_what_its_figures_assume() -> None:
+    assert PRICES["small"] == {"input": 1, "output": 2, "cache_read": 0.1}
+    assert Bill(None).saved_usd is None
