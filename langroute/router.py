@@ -50,8 +50,8 @@ class Router:
         difficulty_classifier: One that scores the difficulty for steps with a threshold, in place of our own.
         classifiers_boundary: Where the two run.
         ledger: Where every decision is kept, and budgets and circuit breakers for all processes: a `Ledger`,
-            or what it takes: a URL or a path. Without it that of the environment's `LANGROUTE_LEDGER`; without
-            either, no decision is kept, and budgets and breakers are this router's.
+            or what it takes: a URL or a path. Without it that of the environment's `LANGROUTE_LEDGER`;
+            without either, no decision is kept, and budgets and breakers are this router's.
         clock: Monotonic seconds; injected by tests.
         rng: Random numbers in [0, 1), for the jitter of the breakers; injected by tests.
 

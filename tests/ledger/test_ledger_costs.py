@@ -96,7 +96,7 @@ def test_unknown_group_is_refused_by_name(ledger: Ledger) -> None:
 
 
 def independent(path: Path, of: str) -> dict[str, tuple[float, ...]]:
-    """Return per step what DuckDB makes of the exported file: decisions, calls, USD, holes, top tier's USD."""
+    """Return per step what DuckDB makes of the export: decisions, calls, USD, holes, top tier's USD."""
     attempts = "SELECT id, step, thread, spend_usd, top_usd, unnest(attempts) AS a FROM d"
     asked = f"""
         WITH d AS (SELECT * FROM read_json_auto('{path}', maximum_object_size=10000000)),
