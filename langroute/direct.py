@@ -20,9 +20,9 @@ from langroute.targets import Target
 
 __all__ = ["acall", "call", "prompt_of"]
 
-_PASSED_ON = ("callbacks", "tags", "metadata", "run_name", "run_id")
-
-_COMPLETE = frozenset({*_PASSED_ON, "recursion_limit", "max_concurrency"})
+_COMPLETE = frozenset(
+    {"callbacks", "tags", "metadata", "run_name", "run_id", "recursion_limit", "max_concurrency"}
+)
 """Keys of a config that `ensure_config` leaves as they are; others it looks into."""
 
 _NAMES: Mapping[str, set[str]] = {
@@ -108,4 +108,11 @@ def _passed_on(config: RunnableConfig) -> dict[str, Any]:
     """Return what `invoke` passes on of a config, completed by what is around it."""
     if var_child_runnable_config.get() or not config.keys() <= _COMPLETE:
         config = ensure_config(config)
-    return {name: config.get(name) for name in _PASSED_ON}
+    told = config.get
+    return {
+        "callbacks": told("callbacks"),
+        "tags": told("tags"),
+        "metadata": told("metadata"),
+        "run_name": told("run_name"),
+        "run_id": told("run_id"),
+    }

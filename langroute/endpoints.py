@@ -17,6 +17,7 @@ from langchain_core.runnables.config import merge_configs
 from langroute.building import address, build, credential, placeholder, split, wired
 from langroute.cost import CostBasis, Price, Usage, made_usage
 from langroute.errors import EndpointError
+from langroute.histories import Callee, callee_of
 from langroute.policy import ModelSpec, Policy
 from langroute.prices import PolicyPrice, PriceSource, listed_prices
 from langroute.request import EMPTY, Request
@@ -85,6 +86,8 @@ class Endpoint:
         self.expected_s = spec.expected_s
         self.wired = wired(spec.model, spec.settings)
         """Whether its calls go through langroute's own HTTP clients, which keep to an attempt's limits."""
+        self.unbound: Any = None
+        """What is called where nothing is bound to it; kept by `langroute.targets`."""
         self._lock = threading.Lock()
         self._model = self._given
         if self._given is not None:
@@ -132,6 +135,11 @@ class Endpoint:
             return split(str(self.spec.model))[1]
         named = _ls_params(self._given, self.bound_kwargs).get("ls_model_name")
         return str(named or type(self._given).__name__)
+
+    @cached_property
+    def callee(self) -> Callee:
+        """Who it is to a conversation that travels."""
+        return callee_of(self)
 
     @cached_property
     def capabilities(self) -> Mapping[str, bool]:

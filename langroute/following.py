@@ -278,7 +278,7 @@ class Cascade:
             messages = repair_messages(self._request, rejected, self.attempts[-1])
         if before is not None:
             messages = continuation_messages(self._request, said)
-        messages, clock = portable(messages, endpoint), self._router.clock
+        messages, clock = portable(messages, endpoint.callee), self._router.clock
         call = ModelCall(
             chosen, messages, config, commit, passes, clock, recordings, endpoint.name, endpoint.model
         )

@@ -19,7 +19,7 @@ from langroute.blocks import blank, plain, respelt, understood
 from langroute.dialects import Dialect, canonical, dialect_of, same_model
 from langroute.exchanges import paired
 
-__all__ = ["Named", "portable"]
+__all__ = ["Callee", "Named", "callee_of", "portable"]
 
 _BEGINNING = "(The conversation begins with the assistant.)"
 _NOTED = "Noted."
@@ -49,7 +49,7 @@ class Named(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Callee:
+class Callee:
     """Who is called; "" for what is not known."""
 
     dialect: Dialect
@@ -77,7 +77,9 @@ def _base(endpoint: str) -> str:
     return endpoint.partition("#")[0]
 
 
-def portable(messages: Sequence[BaseMessage], to: str | BaseChatModel | Named) -> Sequence[BaseMessage]:
+def portable(
+    messages: Sequence[BaseMessage], to: str | BaseChatModel | Named | Callee
+) -> Sequence[BaseMessage]:
     """Return the conversation in a form that `to` accepts: the very same object where it is one already.
 
     The same history always gives the same result, and the result gives itself. Nothing given is changed.
@@ -96,7 +98,7 @@ def portable(messages: Sequence[BaseMessage], to: str | BaseChatModel | Named) -
         to: Who is called: an endpoint, a chat model, `provider:model`, or a provider as LangChain names
             it. For a provider that is not known here only what every provider wants is mended.
     """
-    callee = _callee(to)
+    callee = to if isinstance(to, Callee) else callee_of(to)
     if _travels(messages, callee):
         return messages
     history = _told(messages, callee)
@@ -110,7 +112,8 @@ def portable(messages: Sequence[BaseMessage], to: str | BaseChatModel | Named) -
     return messages if same else history
 
 
-def _callee(to: str | BaseChatModel | Named) -> _Callee:
+def callee_of(to: str | BaseChatModel | Named) -> Callee:
+    """Return all that `portable` asks of whom it is for."""
     if isinstance(to, str):
         provider, _, model = to.partition(":")
         return _known(provider, model, "")
@@ -121,14 +124,14 @@ def _callee(to: str | BaseChatModel | Named) -> _Callee:
 
 
 @lru_cache(maxsize=256)
-def _known(provider: str, model: str, endpoint: str) -> _Callee:
-    return _Callee(dialect_of(provider), canonical(provider), model, endpoint)
+def _known(provider: str, model: str, endpoint: str) -> Callee:
+    return Callee(dialect_of(provider), canonical(provider), model, endpoint)
 
 
 # Whether there is anything to do -------------------------------------------------------------------------
 
 
-def _travels(messages: Sequence[BaseMessage], callee: _Callee) -> bool:
+def _travels(messages: Sequence[BaseMessage], callee: Callee) -> bool:
     """Whether the conversation can stay as it is; in doubt, not. Read on every call, so in one plain loop."""
     dialect = callee.dialect
     waiting: list[str] = []
@@ -170,7 +173,7 @@ def _content_travels(content: str | list[Any], dialect: Dialect) -> bool:
     return bool(content) and plain(content, dialect)
 
 
-def _reply_travels(reply: AIMessage, callee: _Callee, waiting: list[str], seen: set[str]) -> bool:
+def _reply_travels(reply: AIMessage, callee: Callee, waiting: list[str], seen: set[str]) -> bool:
     """Whether a reply can stay as it is; its calls go on the lists of those to answer and those seen."""
     content, calls, dialect = reply.content, reply.tool_calls, callee.dialect
     if reply.invalid_tool_calls or not (content or calls):
@@ -213,7 +216,7 @@ def _answers(result: ToolMessage, waiting: list[str], dialect: Dialect) -> bool:
 # What each message holds ---------------------------------------------------------------------------------
 
 
-def _told(messages: Iterable[BaseMessage], callee: _Callee) -> list[BaseMessage]:
+def _told(messages: Iterable[BaseMessage], callee: Callee) -> list[BaseMessage]:
     """Return the messages with contents and names as the callee takes them."""
     told: list[BaseMessage] = []
     for given in messages:

@@ -225,6 +225,12 @@ class Request:
             for message in self.last_tool_messages
         )
 
+    def marked(self, **marks: Any) -> "Request":
+        """Return the request with another `answer`, `binding` or `held`; what was worked out of it stays."""
+        marked = object.__new__(type(self))
+        marked.__dict__.update(self.__dict__, **marks)
+        return marked
+
     def untold(self, failure: Failure) -> Failure:
         """Return the failure without what its message quotes of the prompt, as providers do."""
         return replace(failure, message=unquoted(failure.message, self.texts))

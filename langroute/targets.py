@@ -101,10 +101,19 @@ def target(endpoint: Endpoint, request: Request) -> Target:
     if request.overrides:
         model = model.model_copy(update=dict(request.overrides))
         key = (endpoint, *sorted(request.overrides.items()))
+    elif request.binding is None and not request.kwargs:
+        return _unbound(endpoint)
     if request.binding is None:
         return _made_target(model, {**endpoint.bound_kwargs, **request.kwargs}, endpoint.bound_config)
     bound = request.binding.bind(endpoint, model, key)
     return _made_target(bound.runnable, {**bound.kwargs, **request.kwargs}, bound.config, bound.parse)
+
+
+def _unbound(endpoint: Endpoint) -> Target:
+    """Return the target of calls with nothing of their own: the same for all of them."""
+    if endpoint.unbound is None:
+        endpoint.unbound = Target(endpoint.model, endpoint.bound_kwargs, endpoint.bound_config)
+    return cast("Target", endpoint.unbound)
 
 
 def _leave_unparsed(chain: Runnable[Any, Any]) -> bool:
