@@ -62,8 +62,8 @@ def add_routed_step(
         step: The step of the policy; when not given the one called `name`, or whose `nodes` match it.
         prompt: A function of the state, a prompt template, or a format string over the state's keys,
             that gives messages or text; without it the state's `messages` are sent.
-        output: State key that gets the reply: `messages` a message, any other its text, or with
-            `schema` the object.
+        output: State key that gets the reply: `messages` a message (of an object, its JSON), any other
+            the text, or with `schema` the object.
         schema: What the reply must be, as for `with_structured_output`.
         tools: Tools to bind.
         documents: Sources that the reply may cite: a function of the state, or a state key.
@@ -73,8 +73,9 @@ def add_routed_step(
 
     Raises:
         PolicyError: The policy cannot work.
-        ValueError: Tools and a schema are both given; the state has no key `output`; or the policy lets the
-            step `blame` one that is not drawn into the builder before it, once.
+        ValueError: Tools and a schema are both given; the state has no key `output`, or none of those that
+            prompt or documents are read from; or the policy lets the step `blame` one that is not drawn into
+            the builder before it, once.
         LedgerError: The answer store cannot be opened.
     """
     spec = StepSpec.of(name, policy, step, prompt, output, schema, tools, documents, answer_store)

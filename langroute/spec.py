@@ -1,12 +1,17 @@
 """What a routed step of a graph is made of: how it is asked, what it gives, and the names of its nodes."""
 
+import json
+import re
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import partial
+from string import Formatter
 from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
+from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from langroute.calls import ModelCall
@@ -17,7 +22,7 @@ from langroute.effects import Flow
 from langroute.errors import NoEndpointAvailable
 from langroute.following import Cascade
 from langroute.policy import Policy
-from langroute.replies import finished
+from langroute.replies import Reply, finished
 from langroute.runs import show_whole
 from langroute.targets import BoundSchema, BoundTools
 
@@ -80,7 +85,8 @@ class StepSpec:
         """Return the spec as it writes into a state of this schema: a text goes into a list as one item.
 
         Raises:
-            ValueError: The state has no key `output`: a reply would be paid for and lost.
+            ValueError: The state has no key `output`: a reply would be paid for and lost; or none of a name
+                that prompt or documents are read from.
         """
         hints = get_type_hints(state_schema)
         if hints and self.output not in hints:
@@ -88,6 +94,9 @@ class StepSpec:
                 f"step {self.nodes.start}: the state has no key {self.output!r} for the reply;"
                 f" say `output=` one of: {', '.join(hints)}"
             )
+        for purpose, key in self._needs() if hints else ():
+            if key not in hints:
+                raise self._lacking(purpose, key, hints)
         return replace(
             self, gathered=get_origin(hints.get(self.output)) is list or hints.get(self.output) is list
         )
@@ -116,7 +125,7 @@ class StepSpec:
         """Return the cascade of the call that the state asks for."""
         documents = self.documents
         if isinstance(documents, str):
-            documents = _value(state, documents)
+            documents = self._value(state, "documents", documents)
         elif documents is not None:
             documents = documents(state)
         model = self.model if self.step is None else self.model.for_step(self.step, documents=documents)
@@ -127,12 +136,50 @@ class StepSpec:
 
     def _asked(self, state: Any) -> Any:
         if self.prompt is None:
-            return list(_value(state, "messages"))
+            return list(self._value(state, "prompt", "messages"))
         if isinstance(self.prompt, str):
-            return self.prompt.format(**_values(state))
+            return self._formatted(_values(state))
         if isinstance(self.prompt, Runnable):
             return self.prompt.invoke(_values(state))
         return self.prompt(state)
+
+    def _formatted(self, values: dict[str, Any]) -> str:
+        missing = next((key for key in _fields(self.prompt) if key not in values), None)
+        if missing is not None:
+            raise self._lacking("prompt", missing, values)
+        try:
+            return str(self.prompt.format(**values))
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            message = f"step {self.nodes.start}: the state does not fill the prompt: {error!r}"
+            raise ValueError(message) from error
+
+    def _value(self, state: Any, purpose: str, key: str) -> Any:
+        try:
+            return state[key] if isinstance(state, Mapping) else getattr(state, key)
+        except (KeyError, AttributeError):
+            raise self._lacking(purpose, key, _values(state)) from None
+
+    def _needs(self) -> Iterator[tuple[str, str]]:
+        """Yield every key of the state that the step is sure to read, after what it is for."""
+        if self.prompt is None:
+            yield "prompt", "messages"
+        elif isinstance(self.prompt, str):
+            yield from (("prompt", key) for key in _fields(self.prompt))
+        else:
+            yield from (("prompt", key) for key in getattr(self.prompt, "input_variables", ()))
+        if isinstance(self.documents, str):
+            yield "documents", self.documents
+
+    def _lacking(self, purpose: str, key: str, known: Iterable[str]) -> ValueError:
+        listed = [name for name in known if not name.startswith("langroute_")]
+        near = get_close_matches(key, listed, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else "correct the name, or add it."
+        if purpose == "prompt" and self.prompt is None:
+            remedy = "say `prompt=`, or add it."
+        return ValueError(
+            f"step {self.nodes.start}: the state has no key {key!r} for the {purpose}; {remedy}"
+            f" It has: {', '.join(listed) or 'none'}"
+        )
 
     def keep(self, cascade: Cascade, attempt: int) -> None:
         """Remember the call of an attempt: what it holds back is shown when its reply is accepted."""
@@ -167,7 +214,7 @@ class StepSpec:
         if (written := cascade.tell(decision, reply.message)) is not None:
             yield written
         if self.output == "messages":
-            value: Any = [reply.message]
+            value: Any = [reply.message if self.schema is None else _spoken(reply)]
         else:
             value = str(reply.message.text) if self.schema is None else reply.parsed
             value = [value] if self.gathered and not isinstance(value, list) else value
@@ -267,8 +314,40 @@ def _node_name(endpoint: str) -> str:
     return endpoint.replace(":", "/").replace("|", "/")
 
 
-def _value(state: Any, key: str) -> Any:
-    return state[key] if isinstance(state, Mapping) else getattr(state, key)
+def _spoken(reply: Reply) -> AIMessage:
+    """Return the message of an object: its JSON as text, where a tool call gave it that nobody answers.
+
+    In a conversation a call without a result is refused by the providers.
+    """
+    message, parsed = reply.message, reply.parsed
+    if not message.tool_calls and not message.invalid_tool_calls:
+        return message
+    is_model = hasattr(parsed, "model_dump_json")
+    text = parsed.model_dump_json() if is_model else json.dumps(parsed, ensure_ascii=False, default=str)
+    told = {key: value for key, value in message.additional_kwargs.items() if key != "tool_calls"}
+    without: dict[str, Any] = {
+        "content": text,
+        "tool_calls": [],
+        "invalid_tool_calls": [],
+        "additional_kwargs": told,
+    }
+    return message.model_copy(update=without)
+
+
+def _fields(text: str) -> Iterator[str]:
+    """Yield the names that a format string is filled with, those inside a format included.
+
+    Raises:
+        ValueError: It is none; or a field has no name, only a place.
+    """
+    for _, field_name, spec, _ in Formatter().parse(text):
+        if field_name is None:
+            continue
+        name = re.split(r"[.\[]", field_name, maxsplit=1)[0]
+        if not name or name.isdigit():
+            raise ValueError(f"prompt: {{{field_name}}} names no key of the state; write {{key}}")
+        yield name
+        yield from _fields(spec or "")
 
 
 def _values(state: Any) -> dict[str, Any]:
