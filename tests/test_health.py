@@ -1,6 +1,7 @@
 """What opens a breaker, for how long, who may probe, and what closes it: time and chance are given."""
 
 import json
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, get_args
@@ -475,6 +476,84 @@ def test_an_adopted_opening_never_shortens_ones_own(health: Health) -> None:
     health.adopt(A, 30.0, "5 timeouts elsewhere")
     health.adopt("small-b", 0.0, "nothing any more")
     assert (health.state(A)["wait_s"], health.state("small-b")["state"]) == (600.0, "closed")
+
+
+def test_another_process_may_say_how_often_it_opened(health: Health, clock: Clock) -> None:
+    health.adopt(A, 20.0, "5 timeouts elsewhere", 3)
+    clock.passes(20)
+    fail(health)
+    assert (health.state(A)["times_opened"], health.state(A)["wait_s"]) == (4, 120.0)
+
+
+def test_another_process_closes_it_and_the_probe_under_way_says_nothing_any_more(
+    health: Health, clock: Clock
+) -> None:
+    health.close(A)
+    fail(health, 5)
+    clock.passes(30)
+    probe = entered(health)
+    health.close(A)
+    health.failed(A, probe, "timeout")
+    assert health.state(A)["state"] == "closed"
+    assert (health.state(A)["failed"], health.obstacle(A)) == (0, None)
+    fail(health, 4)
+    assert state(health) == "closed"
+
+
+def test_another_process_holds_it_and_never_shortens_a_wait(health: Health, clock: Clock) -> None:
+    health.hold(A, 9.0)
+    health.hold(A, 3.0)
+    assert (state(health), health.state(A)["wait_s"]) == ("held", 9.0)
+    clock.passes(9)
+    assert isinstance(health.admit(A), int)
+
+
+def test_no_probe_starts_while_another_process_may_have_it(health: Health, clock: Clock) -> None:
+    fail(health, 5)
+    health.bar(A, 33.0)
+    clock.passes(30)
+    why = "circuit half open after 5 failures in a row (timeout): one process at a time may probe"
+    assert health.admit(A) == health.obstacle(A) == Obstacle(why, 0.0)
+    assert state(health) == "half_open"
+    clock.passes(3)
+    assert isinstance(health.admit(A), int), "it is not heard of any more"
+    health.bar("small-b", 33.0)
+    assert isinstance(health.admit("small-b"), int), "it is closed"
+
+
+def test_what_other_processes_have_to_know(health: Health, clock: Clock) -> None:
+    before = health.circuit(A)
+    assert (before.is_open, before.probing, before.asked_s, before.times_opened) == (
+        False,
+        False,
+        math.inf,
+        0,
+    )
+    assert max(before.open_s, before.held_s) < 0
+    fail(health, 4)
+    fail(health, retry_after_s=40.0)
+    opened = health.circuit(A)
+    cause = "5 failures in a row (timeout)"
+    assert opened == (True, 30.0, 40.0, 0.0, False, opened.generation, 1, cause)
+    clock.passes(12)
+    assert health.circuit(A).asked_s == 12.0
+    health.obstacle(A)
+    assert health.circuit(A) == (True, 18.0, 28.0, 0.0, False, opened.generation, 1, cause)
+    clock.passes(28)
+    health.state(A)
+    assert health.circuit(A).asked_s == 28.0, "to look is not to ask"
+    entered(health)
+    assert (health.circuit(A).probing, health.circuit(A).generation) == (True, opened.generation + 1)
+
+
+def test_the_first_use_is_told_once(health: Health) -> None:
+    told: list[str] = []
+    health.await_use(lambda: told.append("used"))
+    assert told == []
+    for endpoint in (A, "small-b", A):
+        assert health.obstacle(endpoint) is None
+    assert told == ["used"]
+    assert all(breaker.calm for breaker in health._breakers.values())
 
 
 # Threads -------------------------------------------------------------------------------------------------

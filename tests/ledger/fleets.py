@@ -1,6 +1,6 @@
 """Processes that share their breakers, without processes: each is a `Health` and a `Fleet` of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +30,8 @@ class Memory:
         self.rows: dict[str, Row] = {}
         self.gone = False
         self.written = 0
+        self.meanwhile: Callable[[], object] = lambda: None
+        """What happens while the next reader reads."""
         self._clock = clock
 
     @property
@@ -41,6 +43,8 @@ class Memory:
     def read(self, ids: set[str]) -> tuple[dict[str, Row], int]:
         now_ms = self._now_ms
         found = {key: self.rows[key] for key in ids if key in self.rows}
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
         return found, now_ms if found else 0
 
     def tell(self, said: Sequence[tuple[Row, Say]]) -> list[int | None]:
