@@ -25,6 +25,7 @@ from langroute.testing import ScriptedChatModel
 
 URL, FOLDER = sys.argv[1], Path(sys.argv[2])
 breaker.OPEN_S = float(sys.argv[3])
+breaker.OPEN_AT_MOST_S = 2 * breaker.OPEN_S
 
 
 class Primary(ScriptedChatModel):
@@ -60,6 +61,7 @@ class Worker:
         self.model = model
         self.busy = threading.Event()
         self.slowest_s = 0.0
+        self.lock, self.flying = threading.Lock(), list[threading.Thread]()
         threading.Thread(target=self.traffic, daemon=True).start()
 
     def call(self, number: int) -> None:
@@ -71,12 +73,25 @@ class Worker:
     def traffic(self) -> None:
         """Make 20 calls a second while it is busy, each in a thread: one that hangs keeps nobody."""
         while self.busy.wait():
-            threading.Thread(target=self.call, args=(0,), daemon=True).start()
+            with self.lock:
+                if self.busy.is_set():
+                    self.flying.append(threading.Thread(target=self.call, args=(0,), daemon=True))
+                    self.flying[-1].start()
             time.sleep(0.05)
 
+    def stop(self) -> None:
+        """Make no more calls, and wait for those under way."""
+        with self.lock:
+            self.busy.clear()
+            flying, self.flying = self.flying, []
+        for call in flying:
+            call.join()
+
     def told(self, what: str) -> Any:
-        if what in ("on", "off"):
-            getattr(self.busy, "set" if what == "on" else "clear")()
+        if what == "on":
+            self.busy.set()
+        elif what == "off":
+            self.stop()
         elif what == "slowest":
             return self.slowest_s
         elif what.startswith("calls "):
