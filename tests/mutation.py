@@ -43,7 +43,7 @@ SLOW_S = 0.1
 QUICKLY = ("--rootdir=.", "-s", "-q", "--tb=native", "--assert=plain")
 """A test that fails is told by that alone: why takes many times longer to work out."""
 
-STATES = {"noticed": 1, "hung": 36, "survived": 0, "not reached": 33, "broken": 35, "not run": None}
+STATES = {"noticed": 1, "hung": 36, "survived": 0, "unreached": 33, "broken": 35, "not run": None}
 """Exit codes as mutmut keeps them, so that `mutmut results` and `mutmut show` tell of the mutants."""
 
 
@@ -73,7 +73,7 @@ class Mutants:
                 say(f"{at} run")
             tests = self._order(name, session.items)
             if not tests:
-                self._keep(name, "not reached")
+                self._keep(name, "unreached")
                 continue
             if len(self._running) == AT_ONCE:
                 self._reap()
@@ -197,8 +197,8 @@ def main(*parts: str) -> int:
         codes = Counter(module.exit_code_by_key.values())
         scores.append(codes[STATES["noticed"]] / codes.total())
         counts = [str(codes[code]) for code in STATES.values()]
-        table.add_row(module.meta_path.stem, str(codes.total()), *counts, f"{scores[-1]:.1%}")
-    Console().print(table)
+        table.add_row(str(module.path), str(codes.total()), *counts, f"{scores[-1]:.1%}")
+    Console(width=110).print(table)
     return int(min(scores) < AT_LEAST)
 
 

@@ -55,7 +55,7 @@ def of_tokens(count: int) -> Request:
 
 
 def test_the_worst_case_is_half_as_much_again_in_and_eight_times_the_expected_out() -> None:
-    assert worst_usd(endpoint(), of_tokens(11), 100) == pytest.approx((17 + 4 * 800) / 1e6)
+    assert worst_usd(endpoint(), of_tokens(11), 100) == pytest.approx((17 + 4 * 800) / 1e6, rel=1e-9)
     assert worst_usd(endpoint(), Request(()), 0) == 0.0
 
 
@@ -311,6 +311,13 @@ def test_a_limit_below_the_cheapest_call_of_a_step_is_told_once_with_its_figures
         ("budget.per_call_usd", "0.003", message, remedy),
         ("budget.keys.tenant.per_day_usd", "0.001", message, remedy),
     ]
+
+
+def test_a_limit_that_is_short_by_a_part_of_a_pico_dollar_is_too_low_too() -> None:
+    price = {"price": {"input": 0.0, "output": 3.5e-10}}  # 1.4 pico-dollars for 4,000 tokens: 2 are reserved
+    ((path, *_),) = problems({"per_call_usd": 1e-12}, ("a", price))
+    assert path == "budget.per_call_usd"
+    assert made({"per_call_usd": 2e-12}, ("a", price)) is not None
 
 
 def test_each_limit_names_the_first_step_it_is_too_low_for_at_that_steps_own_length() -> None:

@@ -74,6 +74,8 @@ def test_an_error_that_says_nothing_is_told_by_the_one_that_was_being_handled():
     told = raised_while_handling(httpx.ReadTimeout("x"), RuntimeError("the model failed"))
 
     assert kind_of(told) == "timeout"
+    limited = raised_while_handling(core.ModelRateLimitError("x"), RuntimeError("the model failed"))
+    assert kind_of(limited) == "rate_limit"
     assert kind_of(raised_while_handling(ValueError("x"), RuntimeError("the model failed"))) == "unknown"
 
 

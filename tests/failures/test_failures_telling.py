@@ -150,6 +150,8 @@ def test_causes_tell_a_provider_that_was_never_reached_from_one_that_went_away(e
         (shaped("E", text="Insufficient QUOTA", status_code=400), "quota"),
         (shaped("E", text="see https://x.test/insufficient_quota", status_code=400), "invalid_request"),
         (shaped("E", text="see http://x.test/insufficient_quota !", status_code=400), "invalid_request"),
+        (shaped("E", text="insufficient 1234567 https://x.test quota", status_code=400), "quota"),
+        (shaped("E", body={"message": "insufficient 1234567 'x' quota"}, status_code=400), "quota"),
         # What a provider quotes may be the caller's; what only a text quotes may be the provider's.
         (shaped("E", status_code=400, body={"message": "bad 'insufficient quota'"}), "invalid_request"),
         (shaped("E", status_code=400, body={"message": 'bad "insufficient quota"'}), "invalid_request"),
