@@ -166,7 +166,7 @@ def test_a_threshold_that_does_not_keep_the_floor_moves() -> None:
     assert "does not keep the floor" in tuning.notes[-1]
 
 
-def test_tuned_anew_each_week_a_threshold_seldom_moves() -> None:
+def test_tuned_on_fresh_rows_each_week_a_threshold_often_stays() -> None:
     moves, at, free = 0, None, []
     for seed in range(20):
         drawn = WORLDS["steep"].draw(1000, np.random.default_rng(seed))
@@ -174,8 +174,8 @@ def test_tuned_anew_each_week_a_threshold_seldom_moves() -> None:
         moves += tuning.moved
         at = tuning.threshold
         free.append(tune(**drawn, floor=0.95).threshold)
-    assert len(set(free)) >= 15
-    assert moves <= 8
+    assert len(set(free)) >= 19
+    assert moves <= 12
 
 
 # One tenant, one day ---------------------------------------------------------------------------------------
