@@ -242,6 +242,9 @@ def _undecided(policy: "Policy", loc: Loc, step: "StepPolicy") -> Iterator[Polic
         message = "nobody is ever blamed: no check of this step compares the reply with its sources"
         remedy = "Add `citations` or `grounded` to `verify`, or remove `blame`."
         yield problem((*loc, "blame"), step.blame, message, remedy)
+    if step.explore is not None and len(step.cascade) == 1:
+        message = "explores nothing: the step has one tier"
+        yield problem((*loc, "explore"), step.explore, message, "Add a tier to `cascade`, or remove it.")
     if step.verify or loc[-1] == "extraction":  # that step has a schema, and a reply must parse
         return
     found = "nothing can reject a reply of this step, except a structured output that does not parse"
@@ -262,6 +265,7 @@ def _starts_higher(policy: "Policy", loc: Loc, step: "StepPolicy") -> bool:
         step.route.difficulty
         or step.after_tool
         or step.on_tool_error
+        or step.explore
         or policy.stakes.levels
         or any(rule.start in above for rule in rules)
     )

@@ -107,6 +107,9 @@ class Plan:
     blame: Blame | None = None
     """Where a rejection that blames the input leads; None where there is no going back, or not any more."""
 
+    propensity: float = 1.0
+    """How likely the step was to start at this tier, given the request; below 1 where the policy explores."""
+
     @property
     def may_repeat(self) -> bool:
         """Whether more than one call is possible."""

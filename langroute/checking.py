@@ -26,6 +26,9 @@ STEPS = ("query_rewrite", "extraction", "planning", "tool_use", "synthesis")
 """Steps that langroute tells by the shape of a call; a policy may name them without binding them."""
 
 
+_MOST_EXPLORED = 0.5
+"""The most that the chances of all tiers of a step that explores may come to."""
+
 _CIRCLE_TOLD = 6
 """Steps of a circle that a message lists."""
 
@@ -176,6 +179,7 @@ def _binding(policy: "Policy", loc: Loc, step: "StepPolicy") -> Iterator[PolicyP
     yield from _downward(ranks, loc, step)
     yield from _broken_promises(policy, ranks, loc, step)
     cascade = [tier for tier in step.cascade if tier in ranks]
+    yield from _explores(loc, step)
     yield from _forbidden(policy, cascade, loc, step)
     yield from _too_slow(policy, cascade, loc, step)
     yield from _blames(policy, loc, step)
@@ -258,6 +262,14 @@ def _forbidden(policy: "Policy", cascade: list[str], loc: Loc, step: "StepPolicy
             message = f"leaves tier `{tier}` {purpose} without endpoints: all of them are {_words(found)}"
             remedy = _misspelt(policy, step.boundary) or f"Allow {_words(found)}, or take `{tier}` out."
             yield problem((*loc, "boundary"), list(step.boundary), message, remedy)
+
+
+def _explores(loc: Loc, step: "StepPolicy") -> Iterator[PolicyProblem]:
+    tiers = len(step.cascade)
+    if step.explore is not None and step.explore * tiers > _MOST_EXPLORED + 1e-12:
+        message = f"{tiers} tiers with this chance each leave too little for the policy's own choice"
+        remedy = f"Write at most {_MOST_EXPLORED / tiers:g}; 0.02 is usual."
+        yield problem((*loc, "explore"), step.explore, message, remedy)
 
 
 def _misspelt(policy: "Policy", labels: Iterable[str]) -> str:

@@ -78,6 +78,7 @@ class Decision:
                 {"tier": rung.tier, "endpoints": [choice.endpoint for choice in rung.choices]}
                 for rung in plan.rungs
             ],
+            "propensity": plan.propensity,
             "blame": plan.blame and plan.blame.step,
             "cost_usd": self.cost_usd,
             "latency_s": self.latency_s,

@@ -103,6 +103,11 @@ class StepPolicy(Written):
     """Patterns (`*`, `?`) of LangGraph node names or node paths (`agent/model`) that are this step."""
     route: RoutePolicy = RoutePolicy()
     """When the step starts above its first rung."""
+    explore: Annotated[Share, Field(gt=0, le=0.25)] | None = None
+    """Chance of each tier of the cascade to be where the step starts: logs can then be judged without bias.
+
+    Never one that boundary, stakes, rules or limits rule out. The record holds the chance as `propensity`.
+    """
     deadline_s: Seconds | None = None
     """Seconds that the step's calls and checks have in all; then the best reply there is, or an error."""
     latency_budget_s: Seconds | None = None

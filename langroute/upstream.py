@@ -83,4 +83,5 @@ def above(spec: StepSpec, plan: Plan, began: Mark) -> Plan | None:
     if not rungs:
         return None
     reason = f"{began.blamed}: starts at {rungs[0].tier}"
-    return replace(plan, rungs=rungs, on_exhausted="raise", reasons=(*plan.reasons, reason))
+    reasons = (*plan.reasons, reason)
+    return replace(plan, rungs=rungs, on_exhausted="raise", reasons=reasons, propensity=1.0)

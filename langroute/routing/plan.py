@@ -21,6 +21,7 @@ from langroute.health import Obstacle
 from langroute.policy import Policy, StepPolicy
 from langroute.request import Request
 from langroute.routing.difficulty import difficulty
+from langroute.routing.explore import explored
 from langroute.routing.intent import Embedder
 from langroute.routing.limits import Candidates, in_time, reachable, within_boundary
 from langroute.routing.money import rungs, stay_or_leave
@@ -141,10 +142,15 @@ class Planner:
             tiers = tiers[(yield from self._start(tiers, binding, request, answer.step, reasons)) :]
         if step.latency_budget_s is not None:
             tiers = in_time(tiers, step.latency_budget_s, reasons)
+        start, propensity = 0, 1.0
         if step.route.difficulty is not None and len(tiers) > 1:
             told = yield from self._how_hard(request, answer.step, step.boundary, reasons)
             spend = told.spend
-            tiers = tiers[self._hard_start(tiers, binding, told, step.route.difficulty.threshold, reasons) :]
+            start = self._hard_start(tiers, binding, told, step.route.difficulty.threshold, reasons)
+        if step.explore is not None:
+            start, propensity = explored(step.explore, tiers, start, request, answer.step, reasons)
+        if start:
+            tiers = tiers[start:]
         if request.holder is not None:
             tiers = stay_or_leave(
                 tiers, request, step.expected_output_tokens, self._policy.cache_margin, reasons
@@ -162,6 +168,7 @@ class Planner:
             spend,
             step.deadline_s,
             step.continue_streams,
+            propensity=propensity,
         )
 
     def fixed(self, request: Request, answer: StepAnswer) -> Plan | None:
@@ -194,7 +201,7 @@ class Planner:
         step, output_tokens = binding.step, binding.step.expected_output_tokens
         limit_usd = self._policy.budget.approve_above_usd
         left = reachable(self._at_stake(binding, request, []), request, output_tokens, None, [])
-        worded = self._rules or step.after_tool or step.on_tool_error or step.route.difficulty
+        worded = self._rules or step.after_tool or step.on_tool_error or step.route.difficulty or step.explore
         for start in range(len(left) if worded else min(1, len(left))):
             tiers = left[start:]
             if step.latency_budget_s is not None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 try:
-    from scipy import special
+    from scipy import optimize, special
 except ImportError as error:
     raise ImportError("langroute.tuning needs numpy and scipy: pip install 'langroute[tune]'") from error
 
@@ -39,9 +39,6 @@ _STEPS = 60
 
 _BETS = 64
 """Stakes over which `betting` takes the mean."""
-
-_AT_ONCE = 15
-"""Means that `mean_bound` tries at once."""
 
 _BINS = 4_000
 """Values that `mean_bound` tells apart; a million rows are rounded outwards to as many."""
@@ -172,13 +169,16 @@ def mean_bound(values: Floats, lowest: float, level: float) -> float:
     if len(kinds) > _BINS:
         width = (kinds[-1] - lowest) / _BINS
         kinds, counts = np.unique(lowest + np.floor((values - lowest) / width) * width, return_counts=True)
-    mass = np.broadcast_to(counts.astype(float), (_AT_ONCE, len(kinds)))
-    low, high = lowest, float(values.mean())
-    for _ in range(4):
-        middles = np.linspace(low, high, _AT_ONCE + 2)[1:-1, None]
-        below = fixed_sequence(dirichlet(kinds - middles, mass, lowest - middles), level)
-        low, high = low + (high - low) * np.array([below, below + 1]) / (_AT_ONCE + 1)
-    return float(low)
+    mass, mean = counts[None, :].astype(float), float(values.mean())
+
+    def over(middle: float) -> float:
+        return float(dirichlet((kinds - middle)[None, :], mass, lowest - middle)[0]) - level
+
+    least = lowest + 1e-9 * max(mean - lowest, 1e-300)
+    if mean <= least or over(least) >= 0:
+        return lowest
+    # The p-value of the mean itself is a half at the least.
+    return float(optimize.brentq(over, least, mean, xtol=1e-7 * (mean - lowest), rtol=1e-9))
 
 
 def _with_worst_row(values: Floats, counts: Floats, lowest: "float | Floats") -> tuple[Floats, Floats]:

@@ -1,0 +1,230 @@
+"""What logged runs would have come to under another policy: measured where the log can tell, else estimated.
+
+found = what_if(logged, plan_under(Policy.load("new.yaml")))
+found.cost_usd.value, found.quality.low, found.basis      # "measured", or "estimate"
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+
+from langroute.cascade import Attempt, Plan
+from langroute.tuning.guarantee import Floats
+from langroute.tuning.offpolicy import Estimate, doubly_robust, measured
+from langroute.tuning.replay import Judge, Logged, Replan, Replayed, replay, spent_usd
+
+__all__ = ["WhatIf", "what_if"]
+
+_FOLDS = 5
+"""Parts of the log; what is expected of a row is read off the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """What a log would have come to under another policy."""
+
+    basis: Literal["measured", "estimate"]
+    """`measured`: the log holds every reply that it takes."""
+    requests: int
+    replayed: int
+    """Requests that could be replayed to their end."""
+    modelled: float
+    """Share of the requests of which a part is what other requests came to, with nothing to correct it."""
+    quality: Estimate | None
+    """None where no quality was logged, or a tier was never tried."""
+    cost_usd: Estimate | None
+    """USD a request; likewise."""
+    logged_quality: float | None
+    """Mean quality as logged, of the requests that have one."""
+    logged_usd: float | None
+    """Mean USD a request as logged."""
+    untried: tuple[str, ...] = ()
+    """Tiers at which the other policy starts, or to which it escalates, and the log never did."""
+
+    @property
+    def summary(self) -> str:
+        """What was found, in one line."""
+        if self.untried:
+            tiers = ", ".join(self.untried)
+            return f"unknown: the log never tried what the policy would, on {tiers}. Log with `explore: 0.02`"
+        told = []
+        for name, found, sign in (("quality", self.quality, ""), ("cost", self.cost_usd, "$")):
+            if found is not None:
+                told.append(
+                    f"{name} {sign}{found.value:.4g} ({sign}{found.low:.4g} to {sign}{found.high:.4g})"
+                )
+        basis = f"{self.basis}, {self.modelled:.0%} of it from a model" if self.modelled else self.basis
+        return f"{basis}: {', '.join(told)} over {self.requests:,} requests"
+
+
+def what_if(
+    log: Iterable[Logged], replan: Replan, judge: Judge | None = None, *, confidence: float = 0.9
+) -> WhatIf:
+    """Return what the logged requests would have come to under another policy.
+
+    Where every request can be replayed to its end, that is measured. Else it is estimated, doubly robust: the
+    requests that started where the other policy starts them stand for the rest, weighed by the logged
+    propensity of that start. What a tier would have answered after such a start, and was not tried, is taken
+    from requests that were tried on it (`modelled`), which no propensity corrects.
+
+    Args:
+        log: The steps as logged, all of one step: what is expected is read off all of them.
+        replan: The plan of the other policy (see `langroute.tuning.replay.plan_under`).
+        judge: Judges replies anew where the other policy has other thresholds (see `rejudged` there).
+        confidence: Chance with which the intervals hold.
+
+    Raises:
+        ValueError: The log is empty, or a propensity in it is not in (0, 1].
+    """
+    rows = [(logged, replan(logged)) for logged in log]
+    if not rows:
+        raise ValueError("The log is empty: there is nothing to replay.")
+    runs = [replay(logged, plan, judge) for logged, plan in rows]
+    as_logged = [replay(logged, logged.plan) for logged, _ in rows]
+    quality = _Outcomes.read(rows, runs, as_logged, _QUALITY)
+    cost = _Outcomes.read(rows, runs, as_logged, _COST)
+    complete = all(run.missing is None for run in runs)
+    return WhatIf(
+        "measured" if complete else "estimate",
+        len(rows),
+        sum(run.missing is None for run in runs),
+        0.0 if complete else float(np.mean(cost.modelled)),
+        quality.estimate(confidence, complete=complete, highest=1.0),
+        cost.estimate(confidence, complete=complete, highest=None),
+        quality.logged,
+        cost.logged,
+        () if complete else tuple(sorted(cost.untried)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How one sort of outcome is read off a replay and off a single attempt."""
+
+    of_run: Callable[[Replayed], float | None]
+    of_attempt: Callable[[Logged, int], float | None]
+    adds_up: bool
+    """Whether what was tried before counts too: costs do, qualities do not."""
+
+
+def _attempt_quality(logged: Logged, at: int) -> float | None:
+    return logged.quality[at] if logged.quality else None
+
+
+def _attempt_usd(logged: Logged, at: int) -> float | None:
+    return spent_usd(logged.attempts[at : at + 1])
+
+
+_QUALITY = _Kind(lambda run: run.quality, _attempt_quality, adds_up=False)
+_COST = _Kind(lambda run: run.cost_usd, _attempt_usd, adds_up=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Outcomes:
+    """One sort of outcome for every request of which the log knows it."""
+
+    values: Floats
+    """What the other policy comes to; read where it agrees on the start, or the replay came to its end."""
+    known: Sequence[bool]
+    """Whether the replay alone says so."""
+    starts: Sequence[str]
+    """Where the other policy starts."""
+    agrees: Floats
+    """1 where that is where the log started."""
+    propensity: Floats
+    modelled: Sequence[bool]
+    untried: frozenset[str]
+    logged: float | None
+
+    @classmethod
+    def read(
+        cls,
+        rows: Sequence[tuple[Logged, Plan]],
+        runs: Sequence[Replayed],
+        as_logged: Sequence[Replayed],
+        kind: _Kind,
+    ) -> Self:
+        """Return the outcomes of the requests whose logged outcome is known."""
+        had = [kind.of_run(run) for run in as_logged]
+        kept = [index for index, value in enumerate(had) if value is not None]
+        tiers = _tier_means([rows[index][0] for index in kept], kind)
+        values, known, modelled, lacking = [], [], [], set()
+        for index in kept:
+            run, (logged, plan) = runs[index], rows[index]
+            start = plan.rungs[0].tier
+            agrees = logged.start == start
+            value = kind.of_run(run) if run.missing is None else None
+            known.append(value is not None)
+            modelled.append(value is None if agrees else logged.plan.propensity >= 1)
+            if value is None and agrees:
+                tier = run.missing or run.attempts[-1].tier
+                lacking.update({tier} - tiers.keys())
+                before = (kind.of_run(run) or 0.0) if kind.adds_up and run.missing else 0.0
+                value = before + tiers.get(tier, 0.0)
+            values.append(0.0 if value is None else value)
+        starts = [rows[index][1].rungs[0].tier for index in kept]
+        agrees_at = [rows[index][0].start == start for index, start in zip(kept, starts, strict=True)]
+        reached = {start for start, agrees in zip(starts, agrees_at, strict=True) if agrees}
+        return cls(
+            np.array(values),
+            known,
+            starts,
+            np.array(agrees_at, dtype=float),
+            np.array([rows[index][0].plan.propensity for index in kept]),
+            modelled,
+            frozenset({*starts} - reached) | lacking,
+            float(np.mean([had[index] for index in kept])) if kept else None,
+        )
+
+    def estimate(self, confidence: float, *, complete: bool, highest: float | None) -> Estimate | None:
+        """Return the mean with its interval; None where the log cannot tell."""
+        if not len(self.values) or (self.untried and not complete):
+            return None
+        if complete:
+            told = self.values[np.array(self.known)]
+            return measured(told, confidence=confidence, highest=highest) if len(told) else None
+        return doubly_robust(
+            self.values,
+            self.propensity,
+            self.agrees,
+            self._expected(),
+            confidence=confidence,
+            highest=highest,
+        )
+
+    def _expected(self) -> Floats:
+        """Return, for each request, what those of other folds come to that the other policy starts alike."""
+        weights = self.agrees / self.propensity
+        folds = np.arange(len(self.values)) % _FOLDS
+        starts = np.array(self.starts)
+        expected = np.zeros(len(self.values))
+        for start in set(self.starts):
+            alike = starts == start
+            for fold in range(_FOLDS):
+                others = np.where(alike & (folds != fold), weights, 0.0)
+                others = others if others.any() else np.where(alike, weights, 0.0)
+                expected[alike & (folds == fold)] = np.average(self.values, weights=others)
+        return expected
+
+
+def _tier_means(log: Sequence[Logged], kind: _Kind) -> dict[str, float]:
+    """Return what each tier comes to: over requests that started there, else over all it was tried on."""
+    started: dict[str, list[tuple[float, float]]] = {}
+    tried: dict[str, list[tuple[float, float]]] = {}
+    for logged in log:
+        for at, attempt in enumerate(logged.attempts):
+            value = kind.of_attempt(logged, at)
+            if value is None or not _answered(attempt):
+                continue
+            told = (value, 1 / logged.plan.propensity)
+            tried.setdefault(attempt.tier, []).append(told)
+            if at == 0:
+                started.setdefault(attempt.tier, []).append(told)
+    told_of = {tier: np.array(started.get(tier, seen)) for tier, seen in tried.items()}
+    return {tier: float(np.average(told[:, 0], weights=told[:, 1])) for tier, told in told_of.items()}
+
+
+def _answered(attempt: Attempt) -> bool:
+    return attempt.outcome in ("accepted", "rejected")
