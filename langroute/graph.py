@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
-from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.errors import GraphInterrupt
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -201,15 +201,13 @@ class _Drawing:
         """Add a node that runs `work`, a flow over the state, in sync and async runs alike."""
         spec, state_schema = self.spec, self.builder.state_schema
 
-        def run(values: Mapping[str, Any], config: RunnableConfig) -> Any:
-            return drive.run(work(_Visit(spec, state_schema, values, config)))
-
-        async def arun(values: Mapping[str, Any], config: RunnableConfig) -> Any:
-            return await drive.arun(work(_Visit(spec, state_schema, values, config)))
+        def visit(values: Mapping[str, Any], config: RunnableConfig) -> Flow[Any]:
+            flow: Flow[Any] = work(_Visit(spec, state_schema, values, config))
+            return flow
 
         self.builder.add_node(
             node,
-            RunnableLambda(run, arun, name=f"langroute {node}"),
+            _Work(visit, f"langroute {node}"),
             input_schema=channel_schema(state_schema, *spec.channels),
             destinations=dict(self._ways.get(node, {})),
         )
@@ -299,6 +297,23 @@ class _Drawing:
         cascade.report(error, saved.step_answer, saved.plan)
         raise error
         yield  # pragma: no cover - as above
+
+
+class _Work(Runnable[Any, Any]):
+    """A flow as what a node runs: in LangGraph's own run of the node, without one of its own inside it.
+
+    A `RunnableLambda` would make that second run, and look up its function's signature four times a call.
+    """
+
+    def __init__(self, flow: Callable[[Any, RunnableConfig], Flow[Any]], name: str) -> None:
+        self._flow = flow
+        self.name = name
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
+        return drive.run(self._flow(input, config or {}))
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
+        return await drive.arun(self._flow(input, config or {}))
 
 
 @dataclass(frozen=True)
