@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 from uuid import uuid4
 
-__all__ = ["PICO", "Balance", "Claim", "Hold", "Memory", "Store", "pico_of"]
+from langroute.records import maker
+
+__all__ = ["PICO", "Balance", "Claim", "Hold", "Memory", "Store", "made_claim", "pico_of"]
 
 PICO = 10**12
 """Pico-dollars in a dollar."""
@@ -39,6 +41,11 @@ class Balance(NamedTuple):
 
     spent: int = 0
     held: int = 0
+
+
+made_claim = maker(Claim)
+
+_UNUSED = Balance(), None
 
 
 class Store(Protocol):
@@ -79,7 +86,7 @@ class Memory:
         with self._lock:
             found = [self._balance(claim) for claim in hold.claims]
             for claim, balance in zip(hold.claims, found, strict=True):
-                if sum(balance) + hold.pico > claim.cap_pico:
+                if balance.spent + balance.held + hold.pico > claim.cap_pico:
                     return claim, balance
             for claim, balance in zip(hold.claims, found, strict=True):
                 self._accounts.pop(claim.account, None)  # the account used last stands last
@@ -106,7 +113,7 @@ class Memory:
             return [self._balance(claim) for claim in claims]
 
     def _balance(self, claim: Claim) -> Balance:
-        return self._accounts.get(claim.account, (Balance(), None))[0]
+        return self._accounts.get(claim.account, _UNUSED)[0]
 
     def _prune(self, claims: Sequence[Claim]) -> None:
         """Forget accounts of days that are over, and the threads that were not used for longest."""

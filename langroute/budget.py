@@ -24,9 +24,10 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Literal, cast
 
-from langroute.accounts import PICO, Balance, Claim, Hold, Memory, Store, pico_of
+from langroute.accounts import PICO, Balance, Claim, Hold, Memory, Store, made_claim, pico_of
 from langroute.effects import Flow, beside
 from langroute.errors import BudgetExceeded, LedgerError
+from langroute.records import maker
 
 __all__ = ["Budget", "Limit", "Purse", "Reservation", "Room"]
 
@@ -113,20 +114,20 @@ class Budget:
         claims = []
         for limit in self._shared:
             if limit.scope == "day":
-                claims.append(Claim(limit.name, f"day {day}", limit.cap_pico, None, day))
+                claims.append(made_claim(limit.name, f"day {day}", limit.cap_pico, None, day))
             elif limit.scope == "thread" and thread is not None:
-                claims.append(Claim(limit.name, f"thread {_named(thread)}", limit.cap_pico, thread))
+                claims.append(made_claim(limit.name, f"thread {_named(thread)}", limit.cap_pico, thread))
             elif limit.scope == "key":
                 said = metadata.get(limit.key)
                 owner, name = (None, "") if said is None else (str(said), f"={_named(str(said))}")
                 account = f"key {limit.key}{name} {day}"
-                claims.append(Claim(limit.name, account, limit.cap_pico, owner, day))
+                claims.append(made_claim(limit.name, account, limit.cap_pico, owner, day))
         places: list[tuple[Store, Sequence[Claim]]] = []
         if self._per_run is not None:
-            places.append((self._run(run), (Claim(self._per_run.name, "run", self._per_run.cap_pico),)))
+            places.append((self._run(run), (made_claim(self._per_run.name, "run", self._per_run.cap_pico),)))
         if claims:
             places.append((self.store, tuple(sorted(claims, key=lambda claim: claim.account))))
-        return Purse(self, self._per_call, tuple(places))
+        return _made_purse(self, self._per_call, tuple(places))
 
     def count_overrun(self, pico: int) -> None:
         """Count a call that cost so much more than its worst case."""
@@ -161,7 +162,7 @@ class Purse:
             with suppress(LedgerError):
                 found = yield from _done(store, lambda s=store, c=claims: s.balances(c))  # type: ignore[misc]  # bound now
                 left.extend(zip(claims, found, strict=True))
-        return Room(self.per_call, left)
+        return _made_room(self.per_call, left)
 
     def reserve(self, worst_usd: float | None) -> Flow["Reservation"]:
         """Set aside what a call may cost, everywhere or nowhere; None is unknown, and refused.
@@ -185,6 +186,9 @@ class Purse:
                 hold.give_up()
             raise
         return reservation
+
+
+_made_room, _made_purse = maker(Room), maker(Purse)
 
 
 @dataclass(eq=False, slots=True)

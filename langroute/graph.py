@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.errors import GraphInterrupt
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -34,7 +34,15 @@ from langroute.saved import Mark, Saved
 from langroute.spec import StepSpec
 from langroute.upstream import above, blamers, blaming, with_blame
 from langroute.ways import ways
-from langroute.wiring import as_one, carries_messages, channel_schema, output_schema, state_of, steps_drawn
+from langroute.wiring import (
+    Work,
+    as_one,
+    carries_messages,
+    channel_schema,
+    output_schema,
+    state_of,
+    steps_drawn,
+)
 
 __all__ = ["add_routed_step", "route_node", "routed_step", "tier_edge"]
 
@@ -207,7 +215,7 @@ class _Drawing:
 
         self.builder.add_node(
             node,
-            _Work(visit, f"langroute {node}"),
+            Work(visit, f"langroute {node}"),
             input_schema=channel_schema(state_schema, *spec.channels),
             destinations=dict(self._ways.get(node, {})),
         )
@@ -297,23 +305,6 @@ class _Drawing:
         cascade.report(error, saved.step_answer, saved.plan)
         raise error
         yield  # pragma: no cover - as above
-
-
-class _Work(Runnable[Any, Any]):
-    """A flow as what a node runs: in LangGraph's own run of the node, without one of its own inside it.
-
-    A `RunnableLambda` would make that second run, and look up its function's signature four times a call.
-    """
-
-    def __init__(self, flow: Callable[[Any, RunnableConfig], Flow[Any]], name: str) -> None:
-        self._flow = flow
-        self.name = name
-
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
-        return drive.run(self._flow(input, config or {}))
-
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
-        return await drive.arun(self._flow(input, config or {}))
 
 
 @dataclass(frozen=True)

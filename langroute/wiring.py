@@ -4,11 +4,16 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.graph import StateGraph
 from pydantic import BaseModel
 from typing_extensions import TypedDict, get_type_hints
 
+from langroute import drive
+from langroute.effects import Flow
+
 __all__ = [
+    "Work",
     "as_one",
     "carries_messages",
     "channel_schema",
@@ -139,3 +144,22 @@ def _from(start: str, end: str, add: Callable[..., Any]) -> Callable[..., Any]:
         return add(end if source == start else source, *args, **kwargs)
 
     return redirected
+
+
+class Work(Runnable[Any, Any]):
+    """A flow as what a node runs: in LangGraph's own run of the node, without one of its own inside it.
+
+    A `RunnableLambda` would make that second run, and look up its function's signature four times a call.
+    """
+
+    def __init__(self, flow: Callable[[Any, RunnableConfig], Flow[Any]], name: str) -> None:
+        self._flow = flow
+        self.name = name
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
+        """Do the node's work in the calling thread."""
+        return drive.run(self._flow(input, config or {}))
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
+        """Do the node's work in the running event loop."""
+        return await drive.arun(self._flow(input, config or {}))
