@@ -1,5 +1,7 @@
 """When a provider may be called again: every spelling of its headers, and nothing that cannot be believed."""
 
+import time
+
 import httpx
 import pytest
 from raising import shaped
@@ -73,6 +75,21 @@ NOW_S = 1_800_000_000.0  # Fri, 15 Jan 2027 08:00:00 GMT
 )
 def test_a_stated_wait_is_read_or_not_believed(headers, wait_s):
     assert retry_after_s(headers, NOW_S) == pytest.approx(wait_s)
+
+
+@pytest.mark.parametrize("moment", ["1000000000", "1000000000000"])
+def test_the_first_number_that_is_a_moment_is_one(moment):
+    assert retry_after_s({"retry-after": moment}, 999_999_990.0) == 10.0
+
+
+def test_a_date_without_a_zone_is_utc_wherever_the_program_runs(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert retry_after_s({"retry-after": "2027-01-15T08:00:41"}, NOW_S) == 41.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(
