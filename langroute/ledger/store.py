@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -60,6 +61,7 @@ _NOW_MS = {
 }
 
 _STORES: dict[URL, "Store"] = {}
+_ALL: WeakSet["Store"] = WeakSet()
 _LOCK = threading.RLock()
 
 
@@ -83,20 +85,22 @@ class Store:
         """The database's own clock in SQL, Unix milliseconds: those of the machines around it may differ by
         more than a lease."""
         self._url = url
+        self._uses = _Uses()
         self._engine = _engine(url)
         # One statement is its own transaction: one round trip, committed when it returns.
         self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        _ALL.add(self)
 
     @contextmanager
     def statements(self) -> Iterator[Connection]:
         """Give a connection on which every statement is committed when it returns."""
-        with self._single.connect() as connection:
+        with self._uses.one(), self._single.connect() as connection:
             yield connection
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Give a connection whose statements are committed together at the end; on SQLite the only writer."""
-        with self._engine.begin() as connection:
+        with self._uses.one(), self._engine.begin() as connection:
             if self._engine.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
@@ -123,9 +127,58 @@ class Store:
             finish()
         self._engine.dispose()
 
+    def rest(self) -> None:
+        """Close SQLite's connections before a fork, once what is under way has ended.
+
+        What SQLite knows of its locks belongs to the process: a child that inherited it would write as if it
+        held the parent's, and overwrite what the parent writes.
+        """
+        if not self.postgres:
+            self._uses.stop()
+            self._engine.dispose()
+
+    def go_on(self) -> None:
+        """Work again, in the parent of a fork."""
+        self._uses.go_on()
+
     def leave_to_parent(self) -> None:
         """Let go of the connections, in the child of a fork: they are the parent's."""
+        self._uses = _Uses()
         self._engine.dispose(close=False)
+
+
+class _Uses:
+    """How many threads use a store now."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._resting = False
+        self._news = threading.Condition()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Count one use; while a fork is made there is none."""
+        with self._news:
+            self._news.wait_for(lambda: not self._resting, _WAIT_S)
+            self._count += 1
+        try:
+            yield
+        finally:
+            with self._news:
+                self._count -= 1
+                self._news.notify_all()
+
+    def stop(self) -> None:
+        """Let no use begin, and wait for those under way, within bounds: the forking thread may have one."""
+        with self._news:
+            self._resting = True
+            self._news.wait_for(lambda: not self._count, _WAIT_S)
+
+    def go_on(self) -> None:
+        """Let uses begin again."""
+        with self._news:
+            self._resting = False
+            self._news.notify_all()
 
 
 def open_store(url: "str | Store | Any") -> Store:
@@ -228,10 +281,20 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
 
 
-def _after_fork() -> None:
+def _before_fork() -> None:
+    for store in list(_ALL):
+        store.rest()
+
+
+def _after_fork_in_parent() -> None:
+    for store in list(_ALL):
+        store.go_on()
+
+
+def _after_fork_in_child() -> None:
     global _LOCK  # noqa: PLW0603 - another thread of the parent may have held it
     _LOCK = threading.RLock()
-    for store in _STORES.values():
+    for store in list(_ALL):
         store.leave_to_parent()
 
 
@@ -241,5 +304,9 @@ def _close_all() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
 atexit.register(_close_all)

@@ -87,10 +87,17 @@ class Counts:
 
 
 class Writer:
-    """Writes to one store; one a store and process, made by `writer`."""
+    """Writes to one store; one a store and process, made by `writer`.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        store: The store.
+        most_entries: How many decisions may wait.
+        most_chars: Characters of the prompts that may wait with them.
+    """
+
+    def __init__(self, store: Store, most_entries: int = MOST_ENTRIES, most_chars: int = MOST_CHARS) -> None:
         self.store = store
+        self._most_entries, self._most_chars = most_entries, most_chars
         self.be_born()
 
     def be_born(self) -> None:
@@ -119,7 +126,7 @@ class Writer:
         chars = entry.chars
         with self._lock:
             self.counts.decisions += 1
-            if len(self._queue) >= MOST_ENTRIES or self._chars + chars > MOST_CHARS:
+            if len(self._queue) >= self._most_entries or self._chars + chars > self._most_chars:
                 self._drop(entry)
                 warn = self._first_warning()
             else:

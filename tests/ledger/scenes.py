@@ -1,13 +1,15 @@
 """Routed models with a ledger, for the ledger's tests: two scripted tiers whose prices are known."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import UsageMetadata
+from synthetic import decisions
 
 from langroute import Ledger, RoutedChatModel
 from langroute.testing import ScriptedChatModel
 
-__all__ = ["BAD", "GOOD", "PRICES", "USAGE", "policy", "routed"]
+__all__ = ["BAD", "GOOD", "PRICES", "USAGE", "Made", "policy", "routed", "some"]
 
 GOOD, BAD = "It was laid in 1866.", "I cannot help with that."
 
@@ -47,3 +49,25 @@ def _model(name: str, said: Any) -> ScriptedChatModel:
     if isinstance(said, list):
         return ScriptedChatModel(name=name, replies=tuple(said), usage=USAGE)
     return ScriptedChatModel(name=name, reply=said, usage=USAGE)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished decision whose record is there already: what a ledger's writer is handed."""
+
+    made: Any
+    chars: int = 100
+
+    @property
+    def rows(self) -> int:
+        return 1 + len(self.made.attempts)
+
+    def record(self) -> Any:
+        if isinstance(self.made, Exception):
+            raise self.made
+        return self.made
+
+
+def some(count: int, seed: int = 0) -> list[Made]:
+    """Return made-up decisions to hand over."""
+    return [Made(record) for record in decisions(count, seed)]
