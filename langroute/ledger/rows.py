@@ -41,6 +41,7 @@ _MARKS = ('"', _DIGESTED)
 _MOST = 2**53
 """The largest whole number that is kept as it is; a provider may report any."""
 
+_HALVES = re.compile("[\ud800-\udfff]")
 _REFUSED = re.compile("[\x00\ud800-\udfff]")
 """What PostgreSQL, or UTF-8, does not take."""
 
@@ -55,12 +56,12 @@ def clean(value: str) -> str:
 def identifier(name: str) -> str:
     """Return an id as it stands in the database: no two ids become one, and nearly all stay as they are.
 
-    One that a database would refuse is written as JSON, one that is too long for an index as its SHA-256.
+    One with a NUL is written as JSON; one that is too long for an index, or no UTF-8, as its SHA-256.
     """
     if len(name) <= _LONGEST_ID and name[:1] not in _MARKS and clean(name) == name:
         return name
     written = json.dumps(name)
-    if len(written) <= _LONGEST_ID and not name.startswith(_DIGESTED):
+    if len(written) <= _LONGEST_ID and name[:1] != _DIGESTED and not _HALVES.search(name):
         return written
     return _DIGESTED + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
