@@ -97,7 +97,7 @@ def bills(store: Store, by: str | None, wanted: Filter) -> list[Bill]:
     moments = DECISIONS.c.id, DECISIONS.c.spend_usd, DECISIONS.c.top_usd, DECISIONS.c.baselines
     some = select(_group(store, by).label("of"), *moments).where(*conditions(wanted)).subquery("some")
     found: dict[Any, dict[str, Any]] = {}
-    with store.statements() as connection:
+    with store.snapshot() as connection:
         for asked in (_decided(some), _tried(some), _decided_in_part(some), _tried_in_part(some)):
             for row in connection.execute(asked).mappings():
                 found.setdefault(row["of"], {}).update(row)

@@ -99,7 +99,7 @@ def _later(moment_s: float, id: str) -> ColumnElement[bool]:
 
 def _page(store: Store, asked: Select[Any]) -> tuple[list[tuple[float, str]], list[DecisionRecord]]:
     """Return where each decision of a page stands, and the decisions."""
-    with store.statements() as connection:
+    with store.snapshot() as connection:
         rows: Sequence[Any] = connection.execute(asked).all()
         ids = [row.id for row in rows]
         theirs = select(ATTEMPTS).where(ATTEMPTS.c.decision.in_(ids))

@@ -98,6 +98,16 @@ class Store:
             yield connection
 
     @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Give a connection that reads, in every statement, what was committed when the first began."""
+        with self._uses.one(), self._engine.connect() as connection:
+            if self.postgres:
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            else:
+                connection.exec_driver_sql("BEGIN")
+            yield connection
+
+    @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Give a connection whose statements are committed together at the end; on SQLite the only writer."""
         with self._uses.one(), self._engine.begin() as connection:

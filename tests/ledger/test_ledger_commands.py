@@ -33,7 +33,7 @@ def test_export_is_read_by_duckdb_with_attempts_in_it(ending: str, path: Path, t
     assert (ran.exit_code, f"{COUNT} decisions written" in ran.output) == (0, True), ran.output
     read = f"read_json_auto('{target}')" if ending == "jsonl" else f"'{target}'"
     asked = f"SELECT count(*), sum(len(attempts)), min(id), sum(top_usd) FROM {read}"  # noqa: S608 - our own file
-    count, calls, first, top = duckdb.sql(asked).fetchone()
+    count, calls, first, top = duckdb.sql(asked).fetchall()[0]
     records = list(decisions(COUNT, seed=8))
     assert (count, calls) == (COUNT, sum(len(record.attempts) for record in records))
     assert first == min(record.id for record in records)
