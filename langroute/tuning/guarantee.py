@@ -172,7 +172,9 @@ def mean_bound(values: Floats, lowest: float, level: float) -> float:
     mass, mean = counts[None, :].astype(float), float(values.mean())
 
     def over(middle: float) -> float:
-        return float(dirichlet((kinds - middle)[None, :], mass, lowest - middle)[0]) - level
+        p = dirichlet((kinds - middle)[None, :], mass, lowest - middle)[0]
+        # Normal quantiles are nearly straight in the mean, so that the root is found in a few steps.
+        return float(special.ndtri(min(max(p, 1e-300), 1 - 1e-15)) - special.ndtri(level))
 
     least = lowest + 1e-9 * max(mean - lowest, 1e-300)
     if mean <= least or over(least) >= 0:

@@ -30,7 +30,7 @@ TRUTH = 0.3 * 0.9 + 0.7 - 0.9 * 0.7**2 / 2
 
 def test_inverse_propensity_has_no_bias_and_its_interval_holds() -> None:
     found = []
-    for seed in range(120):
+    for seed in range(80):
         log = drawn(1500, np.random.default_rng(seed))
         found.append(inverse_propensity(log["values"], log["propensity"], log["agrees"], highest=1.0))
     error = np.std([each.value for each in found]) / np.sqrt(len(found))
@@ -40,7 +40,7 @@ def test_inverse_propensity_has_no_bias_and_its_interval_holds() -> None:
 
 def test_doubly_robust_has_no_bias_with_a_wrong_model_and_is_narrower() -> None:
     robust, plain = [], []
-    for seed in range(120):
+    for seed in range(80):
         log = drawn(1500, np.random.default_rng(seed))
         robust.append(doubly_robust(**log, highest=1.0))
         plain.append(inverse_propensity(log["values"], log["propensity"], log["agrees"], highest=1.0))

@@ -98,10 +98,10 @@ def test_where_the_log_has_every_reply_the_outcome_is_measured() -> None:
 
 
 def test_estimates_hold_the_truth_as_often_as_they_say() -> None:
-    everyone = questions(40_000, np.random.default_rng(99))
+    everyone = questions(20_000, np.random.default_rng(99))
     quality, usd = truth(everyone, lambda q: "large" if q.difficulty >= 0.6 else "small", 0.55)
     held, paid, values = [], [], []
-    for seed in range(60):
+    for seed in range(40):
         rng = np.random.default_rng(seed)
         log = logged(questions(600, rng), lambda _: "small", 0.55, 0.1, rng)
         found = what_if(log, replan_from(0.6))
@@ -109,9 +109,9 @@ def test_estimates_hold_the_truth_as_often_as_they_say() -> None:
         held.append(found.quality.low <= quality <= found.quality.high)
         paid.append(found.cost_usd.low <= usd <= found.cost_usd.high)
         values.append(found.quality.value)
-    assert np.mean(held) >= 0.83  # 0.9 less two standard errors of 60
-    assert np.mean(paid) >= 0.83
-    assert np.mean(values) == pytest.approx(quality, abs=3 * np.std(values) / np.sqrt(60) + 0.005)
+    assert np.mean(held) >= 0.8  # 0.9 less two standard errors of 40
+    assert np.mean(paid) >= 0.8
+    assert np.mean(values) == pytest.approx(quality, abs=3 * np.std(values) / np.sqrt(40) + 0.005)
 
 
 def test_escalations_that_were_never_made_are_filled_in_and_said_to_be() -> None:

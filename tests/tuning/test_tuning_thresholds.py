@@ -215,7 +215,7 @@ ATTACKS = {  # what the hostile rows say
 def test_hostile_rows_of_one_tenant_move_the_threshold_by_little_or_the_change_is_refused(
     attack: str,
 ) -> None:
-    for seed in range(4):
+    for seed in range(3):
         rng = np.random.default_rng(seed)
         drawn = WORLDS["steep"].draw(4000, rng)
         tenants = [f"tenant {number}" for number in rng.integers(0, 40, 4000)]
@@ -232,11 +232,11 @@ def test_hostile_rows_of_one_tenant_move_the_threshold_by_little_or_the_change_i
 
 def test_honest_tenants_are_not_refused_where_there_are_rows_enough() -> None:
     found = []
-    for seed in range(10):
+    for seed in range(6):
         rng = np.random.default_rng(seed)
         tenants = [f"tenant {number}" for number in rng.integers(0, 40, 4000)]
         found.append(tune(**WORLDS["steep"].draw(4000, rng), floor=0.95, tenants=tenants).threshold)
-    assert sum(threshold is not None for threshold in found) >= 8
+    assert sum(threshold is not None for threshold in found) >= 5
 
 
 def test_without_tenants_or_days_it_is_said_that_false_rows_would_not_be_noticed() -> None:
