@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from langroute.tuning.evidence import Rows
-from langroute.tuning.guarantee import Floats, dirichlet, fixed_sequence
+from langroute.tuning.guarantee import Floats
 from langroute.tuning.sweep import Kind, sweep
+from langroute.tuning.thresholds import tune
 
 RESAMPLES, ROWS, CONFIDENCE, SEED = 200, 1_000, 0.9, 0
 FLOORS = (0.95, 0.98)
@@ -40,24 +41,26 @@ def floor_kept(rows: Rows, kind: Kind, floor: float) -> dict[str, float]:
     told: dict[str, list[float]] = {"plain": [], "plain_saving": [], "ours": [], "ours_saving": []}
     for _ in range(RESAMPLES):
         drawn = rng.integers(0, len(rows), ROWS)
-        seen = Rows.read(
-            *(getattr(rows, name)[drawn] for name in ("score", "cheap", "strong", "cheap_usd", "strong_usd"))
-        )
-        every = np.unique(seen.score)
-        every = every[::-1] if kind == "verify" else np.append(every[1:], every[-1] + 1)
-        for name, tried in (("plain", every), ("ours", None)):
-            swept = sweep(seen, kind, floor, tried)
-            kept = swept.table.mean >= 0
-            if name == "ours":
-                safe = fixed_sequence(dirichlet(*swept.table.grouped(), swept.table.lowest), 1 - CONFIDENCE)
-                kept = np.arange(len(kept)) < safe
-            saving = np.where(kept, swept.saving, -np.inf)
-            best = int(np.argmax(saving))
-            threshold = swept.thresholds[best] if saving[best] > 0 else None
+        columns = [getattr(rows, n)[drawn] for n in ("score", "cheap", "strong", "cheap_usd", "strong_usd")]
+        thresholds = {
+            "plain": plainly(Rows.read(*columns), kind, floor),
+            "ours": tune(*columns, kind=kind, floor=floor, confidence=CONFIDENCE).threshold,
+        }
+        for name, threshold in thresholds.items():
             broken, saved = truth(rows, kind, threshold, floor)
             told[name].append(broken)
             told[f"{name}_saving"].append(saved)
     return {name: float(np.mean(values)) for name, values in told.items()}
+
+
+def plainly(seen: Rows, kind: Kind, floor: float) -> float | None:
+    """Return the threshold that saves most while the rows seen keep the floor on average."""
+    every = np.unique(seen.score)
+    every = every[::-1] if kind == "verify" else np.append(every[1:], every[-1] + 1)
+    swept = sweep(seen, kind, floor, every)
+    saving = np.where(swept.table.mean >= 0, swept.saving, -np.inf)
+    best = int(np.argmax(saving))
+    return float(swept.thresholds[best]) if saving[best] > 0 else None
 
 
 def truth(rows: Rows, kind: Kind, threshold: float | None, floor: float) -> tuple[bool, float]:
