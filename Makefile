@@ -44,6 +44,7 @@ campaign: .venv/ready
 
 bench: .venv/ready
 	$(CLEAN_ENV) $(BIN)/python tests/benchmarks/overhead.py
+	$(CLEAN_ENV) $(BIN)/python tests/benchmarks/ledger.py
 
 .venv/ready: pyproject.toml
 	@echo "Setting up .venv, which takes about a minute the first time."

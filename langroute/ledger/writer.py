@@ -65,25 +65,20 @@ class Entry(Protocol):
         """Return the record."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Counts:
     """What has become of the decisions handed over in this process."""
 
-    decisions: int = 0
-    """Decisions handed over."""
     written: int = 0
     """Decisions that were written."""
+    waiting: int = 0
+    """Decisions that are neither written nor dropped yet."""
     dropped: int = 0
-    """Decisions that were not, and never will be."""
+    """Decisions that were not written, and never will be."""
     rows_dropped: int = 0
     """Rows of those: each decision and its attempts."""
     failures: int = 0
     """Writes that failed; most are tried again."""
-
-    @property
-    def waiting(self) -> int:
-        """Decisions that are neither written nor dropped yet."""
-        return self.decisions - self.written - self.dropped
 
 
 class Writer:
@@ -102,7 +97,8 @@ class Writer:
 
     def be_born(self) -> None:
         """Begin with nothing to write: also in the child of a fork, whose parent writes what waited."""
-        self.counts = Counts()
+        self._written = self._dropped = self._rows_dropped = self._failures = 0
+        self._in_work = 0
         self.keep_s: float | None = None
         """Seconds for which decisions are kept; None keeps them."""
         self.pruner: threading.Thread | None = None
@@ -122,24 +118,40 @@ class Writer:
     # The callers' side --------------------------------------------------------------------------------
 
     def put(self, entry: Entry) -> None:
-        """Hand a decision over; never waits for the store, and drops what finds no room."""
+        """Hand a decision over; never waits for the store, and drops what finds no room.
+
+        It takes no lock: the writer looks at the queue once more after it has said that it sleeps or ends.
+        """
         chars = entry.chars
+        if len(self._queue) >= self._most_entries or self._chars + chars > self._most_chars:
+            self._refuse(entry)
+            return
+        self._chars += chars  # the writer counts anew: what two threads add at once may be lost until then
+        self._queue.append(entry)
+        if self._asleep or self.thread is None:
+            self._wake()
+
+    def _refuse(self, entry: Entry) -> None:
         with self._lock:
-            self.counts.decisions += 1
-            if len(self._queue) >= self._most_entries or self._chars + chars > self._most_chars:
-                self._drop(entry)
-                warn = self._first_warning()
-            else:
-                warn = False
-                self._chars += chars
-                self._queue.append(entry)
-                if self._asleep:
-                    self._asleep = False
-                    self._news.notify_all()
-                elif self.thread is None:
-                    self._start()
+            self._drop(entry)
+            warn = self._first_warning()
         if warn:
             self._warn("its queue is full")
+
+    def _wake(self) -> None:
+        with self._news:
+            self._asleep = False
+            self._news.notify_all()
+            if self.thread is None:
+                self.thread = threading.Thread(target=self._writing, name="langroute-ledger", daemon=True)
+                self.thread.start()
+
+    @property
+    def counts(self) -> Counts:
+        """What has become of what was handed over."""
+        with self._lock:
+            waiting = len(self._queue) + self._in_work
+            return Counts(self._written, waiting, self._dropped, self._rows_dropped, self._failures)
 
     def write_now(self, entry: Entry) -> None:
         """Write a decision in the calling thread; what the store does not take is left to the writer."""
@@ -152,8 +164,7 @@ class Writer:
             self.put(entry)
             return
         with self._lock:
-            self.counts.decisions += 1
-            self.counts.written += 1
+            self._written += 1
         self._prune_soon()
 
     def flush(self, timeout_s: float | None = None) -> bool:
@@ -163,7 +174,7 @@ class Writer:
             timeout_s: Seconds to wait at most; None waits as long as the store needs.
         """
         with self._news:
-            target = self.counts.decisions
+            target = self._settled + len(self._queue) + self._in_work
             self._hurried += 1
             self._asleep = False
             self._news.notify_all()
@@ -190,11 +201,7 @@ class Writer:
 
     @property
     def _settled(self) -> int:
-        return self.counts.written + self.counts.dropped
-
-    def _start(self) -> None:
-        self.thread = threading.Thread(target=self._writing, name="langroute-ledger", daemon=True)
-        self.thread.start()
+        return self._written + self._dropped
 
     def _writing(self) -> None:
         """Write batch after batch, until the writer is closed."""
@@ -209,13 +216,17 @@ class Writer:
             while not self._queue and not self._ending:
                 # While this thread is awake nobody wakes it: callers pay for that after a quiet while alone.
                 self._asleep = True
-                self._news.wait_for(lambda: not self._asleep)
+                self._news.wait_for(lambda: not self._asleep or self._queue)
+                self._asleep = False
                 self._gather()
             if not self._queue:
-                self.thread = None
-                return None
+                thread, self.thread = self.thread, None
+                if not self._queue:
+                    return None
+                self.thread = thread
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH))]
-            self._chars -= sum(entry.chars for entry in batch)
+            self._chars = sum([entry.chars for entry in list(self._queue)])
+            self._in_work = len(batch)
             return batch
 
     def _gather(self) -> None:
@@ -275,12 +286,14 @@ class Writer:
 
     def _done(self, count: int) -> None:
         with self._news:
-            self.counts.written += count
+            self._written += count
+            self._in_work -= count
             self._news.notify_all()
 
     def _give_up(self, entries: list[Entry], error: Exception) -> None:
         with self._news:
-            self.counts.failures += 1
+            self._failures += 1
+            self._in_work -= len(entries)
             for entry in entries:
                 self._drop(entry)
             self._news.notify_all()
@@ -291,14 +304,14 @@ class Writer:
     def _failed(self, error: Exception) -> None:
         """Count a write that failed, and warn of the first."""
         with self._lock:
-            self.counts.failures += 1
+            self._failures += 1
             warn = self._first_warning()
         if warn:
             self._warn(f"it cannot be written: {_name(error)}")
 
     def _drop(self, entry: Entry) -> None:
-        self.counts.dropped += 1
-        self.counts.rows_dropped += entry.rows
+        self._dropped += 1
+        self._rows_dropped += entry.rows
 
     def _first_warning(self) -> bool:
         first, self._warned = not self._warned, True

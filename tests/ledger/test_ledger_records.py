@@ -192,7 +192,7 @@ def test_a_path_names_a_sqlite_file(tmp_path: Path) -> None:
 def test_fields_that_a_filter_has_are_fields_of_the_record() -> None:
     from langroute.ledger.reading import Filter
 
-    names = {field.name for field in fields(Filter)} - {"since_s", "until_s"}
+    names = {field.name for field in fields(Filter)} - {"since_s", "until_s", "scored"}
     assert names <= set(COLUMNS[DecisionRecord])
 
 

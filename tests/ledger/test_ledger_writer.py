@@ -22,6 +22,7 @@ from sqlalchemy.exc import OperationalError
 from langroute import Ledger
 from langroute.ledger.store import Store, open_store
 from langroute.ledger.writer import Writer, writer
+from langroute.testing import capture_decisions
 
 PATIENCE_S = 60.0
 
@@ -362,3 +363,18 @@ def wait_until(holds: Any) -> None:
     while not holds():
         assert time.monotonic() < last_s
         time.sleep(0.01)
+
+
+def test_handing_over_takes_less_than_10_us_of_the_callers_time(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "a.db") as ledger:
+        model = routed(ledger)
+        with capture_decisions() as captured:
+            reply = model.invoke("Hi")
+        request, keep = model.prepare("Hi")._request, model.router.keeper.keep
+        taken = []
+        for _ in range(20):
+            began = time.thread_time_ns()
+            for _ in range(100):
+                keep(request, {}, captured[0], reply)
+            taken.append((time.thread_time_ns() - began) / 100)
+        assert min(taken) < 10_000
