@@ -1,4 +1,4 @@
-"""`langroute` on the command line: what a policy says, and what it would do, before any call is made.
+"""`langroute` on the command line: what a policy says and would do, and what routing came to.
 
 Results go to standard output. Bad input is a message on standard error and exit code 2, never a traceback.
 """
@@ -6,7 +6,8 @@ Results go to standard output. Bad input is a message on standard error and exit
 import json
 import runpy
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -187,6 +188,54 @@ def feedback_command(
     typer.echo(f"kept as {given.id}; it reaches {reached:,} decisions that are there now")
 
 
+@app.command()
+def report(
+    *,
+    ledger: LedgerPlace,
+    html: Annotated[Path | None, typer.Option(help="Write one HTML page instead of tables.")] = None,
+    since: Annotated[str | None, typer.Option(help="A date, a time (UTC), or how long ago: 7d.")] = None,
+    until: Annotated[str | None, typer.Option(help="Likewise; decisions before it count.")] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="Adds its thresholds and reviews to the worksheet.")
+    ] = None,
+    decisions: Annotated[int, typer.Option(min=1, max=100_000, help="Decisions on the page.")] = 100_000,
+    as_json: AsJson = False,
+) -> None:
+    """Say what routing cost, saved and got wrong, from the ledger: tables, or a page to look at."""
+    from langroute.policy import Policy
+    from langroute.report import making, page, tables
+
+    if html is not None:
+        page.chart_library()  # what is missing is said before the ledger is read
+    now = datetime.now(UTC)
+    settings = None if policy is None else making.settings_of(Policy.load(policy))
+    span = making.moment(since, now), making.moment(until, now)
+    with _ledger(ledger) as opened, _progress() as progress:
+        data, listing = making.read(
+            opened.store,
+            *span,
+            settings=settings,
+            listing=None if html is None else decisions,
+            progress=progress,
+        )
+    if html is not None:
+        size = making.write_page(html, data, listing)
+        typer.echo(f"{html}: {size / 1e6:.1f} MB; open it in a browser.", err=as_json)
+    if as_json:
+        _print_json(asdict(data))
+    elif html is None:
+        _console().print(tables.tables(data))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Give what shows how far the reading is, on a terminal alone."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading decisions", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 )
@@ -275,16 +324,20 @@ def _print_json(data: Any) -> None:
 
 def _print_table(rows: Sequence[dict[str, str]], title: str | None = None) -> None:
     """Print what the rows say, columns without a word left out, as wide as the terminal."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = WIDTH_OF_FILES
     table = Table(title=title, title_justify="left", show_lines=True)
     said = [key for key in rows[0] if any(row[key] for row in rows)]
     for key in said:
         table.add_column(key.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(Text(row[key]) for key in said))
-    console.print(table)
+    _console().print(table)
+
+
+def _console() -> Console:
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH_OF_FILES
+    return console
 
 
 if __name__ == "__main__":

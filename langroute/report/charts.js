@@ -1,0 +1,147 @@
+"use strict";
+// The charts, by plotly.js, each drawn when it comes near the window. Names are data, so markup in them is escaped.
+(() => {
+  const {data, clean, usd, percent, count, seconds, ratesOf, moment, known, saved} = langroute;
+  const ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"};
+  const cut = (text, most) => (text.length > most ? text.slice(0, most - 1) + "\u2026" : text);
+  const label = (name, most = 28) => cut(clean(name), most).replace(/[&<>]/g, (c) => ENTITIES[c]) || " ";
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const narrow = () => matchMedia("(max-width: 46rem)").matches;
+  const config = {displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: false};
+
+  const layout = (more) => ({
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", dragmode: false,
+    font: {family: getComputedStyle(document.body).fontFamily, size: 13, color: colour("ink")},
+    margin: {l: 64, r: 16, t: 8, b: 40}, hoverlabel: {bgcolor: colour("card"), bordercolor: colour("line"), font: {color: colour("ink")}},
+    legend: {orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: {color: colour("ink")}}, ...more,
+  });
+  const axis = (more) => ({
+    fixedrange: true, gridcolor: colour("line"), zerolinecolor: colour("line"), linecolor: colour("line"), tickfont: {color: colour("muted")}, ...more,
+  });
+
+  // Each gives traces, layout, and what a person who cannot see the chart is told.
+  const charts = {
+    spend() {
+      const line = data.timeline, ends = [...line.starts_s, line.starts_s.at(-1) + line.slice_s];
+      const x = ends.map((at_s) => new Date(at_s * 1000).toISOString().slice(0, 19));
+      const closed = (values) => [...values, values.at(-1)];
+      const trace = (name, values, tone, more) => ({
+        type: "scatter", mode: "lines", name, x, y: closed(values), line: {shape: "hv", width: 2, color: colour(tone)},
+        hovertemplate: "%{y:$,.4~f}", ...more,
+      });
+      const tier = data.top ? data.top.tier : "top";
+      return {
+        traces: [
+          trace(`${label(tier)} everywhere`, line.top_usd, "base", {line: {shape: "hv", width: 2, dash: "dot", color: colour("base")}}),
+          trace("paid", line.cost_usd, "accent", {fill: "tozeroy", fillcolor: colour("wash")}),
+        ],
+        layout: layout({
+          hovermode: "x unified", xaxis: axis({type: "date"}), yaxis: axis({tickprefix: "$", rangemode: "tozero"}),
+          shapes: [{type: "line", xref: "x", yref: "paper", x0: new Date(data.recent_s * 1000).toISOString().slice(0, 19), x1: new Date(data.recent_s * 1000).toISOString().slice(0, 19), y0: 0, y1: 1, line: {color: colour("muted"), width: 1, dash: "dash"}}],
+          annotations: [{x: new Date(data.recent_s * 1000).toISOString().slice(0, 19), y: 1, xref: "x", yref: "paper", text: "last quarter", showarrow: false, xanchor: "left", yanchor: "top", xshift: 4, font: {color: colour("muted"), size: 12}}],
+        }),
+        said: `Spend over time. ${data.headline} ${data.lately}`,
+      };
+    },
+
+    steps() {
+      const rows = [...data.steps].slice(0, 15).reverse(), y = rows.map((r) => label(r.step, narrow() ? 14 : 24));
+      const kinds = [["returned replies", "accepted_usd", "accent"], ["rejected drafts", "drafts_usd", "warn"], ["failed calls", "failed_usd", "bad"], ["checks", "checks_usd", "third"], ["classifiers", "classifiers_usd", "base"]];
+      const traces = kinds.filter(([, key]) => rows.some((r) => r.totals[key] > 0)).map(([name, key, tone]) => ({
+        type: "bar", orientation: "h", name, y: rows.map((_, i) => i), x: rows.map((r) => r.totals[key]), marker: {color: colour(tone)}, hovertemplate: "%{x:$,.4~f}",
+      }));
+      traces.push({
+        type: "scatter", mode: "markers", name: "top tier everywhere", y: rows.map((_, i) => i), x: rows.map((r) => (r.saving ? r.saving.baseline_usd : null)),
+        marker: {symbol: "diamond", size: 11, color: colour("card"), line: {color: colour("ink"), width: 2}}, hovertemplate: "%{x:$,.4~f}",
+      });
+      return {
+        height: 130 + rows.length * 40, traces,
+        layout: layout({barmode: "stack", bargap: 0.35, legend: {orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal", font: {color: colour("ink")}}, margin: {l: narrow() ? 96 : 160, r: 16, t: 8, b: 40}, hovermode: "closest",
+          xaxis: axis({tickprefix: "$", rangemode: "tozero"}), yaxis: axis({tickvals: rows.map((_, i) => i), ticktext: y, showgrid: false, tickfont: {color: colour("ink")}})}),
+        said: "Cost by step. " + data.steps.slice(0, 6).map((r) => `${r.step}: paid ${usd(r.totals.cost_usd)}, top tier everywhere ${r.saving ? usd(r.saving.baseline_usd) : "unknown"}.`).join(" "),
+      };
+    },
+
+    flow() {
+      const {nodes, links} = data.flow;
+      const tone = {step: "base", tier: "accent", rejected: "warn", failed: "bad", returned: "accent", none: "bad"};
+      const through = nodes.map((_, i) => Math.max(links.filter((l) => l.target === i).reduce((n, l) => n + l.count, 0), links.filter((l) => l.source === i).reduce((n, l) => n + l.count, 0)));
+      const least = data.totals.decisions / 150, told = ([, name], i) => `${label(name)}  ${count(through[i])}`;
+      const faint = (name) => colour(name) + "55";
+      return {
+        traces: [{
+          type: "sankey", arrangement: "snap",
+          node: {label: nodes.map((node, i) => (through[i] < least ? "" : told(node, i))), customdata: nodes.map(told), color: nodes.map(([kind]) => colour(tone[kind])), pad: 18, thickness: 14, line: {width: 0}, hovertemplate: "%{customdata}<extra></extra>"},
+          link: {source: links.map((l) => l.source), target: links.map((l) => l.target), value: links.map((l) => l.count), color: links.map((l) => faint(tone[nodes[l.target][0]])), hovertemplate: "%{value:,} decisions<extra></extra>"},
+          textfont: {color: colour("ink"), size: 13},
+        }],
+        layout: layout({margin: {l: 8, r: 8, t: 12, b: 12}}),
+        said: "The way of the requests. " + [...links].sort((a, b) => b.count - a.count).slice(0, 12).map((l) => `${nodes[l.source][1]} to ${nodes[l.target][1]}: ${count(l.count)}.`).join(" "),
+      };
+    },
+
+    rates() {
+      const rows = ratesOf(data.totals).filter(([, rate]) => rate && known(rate.rate)).reverse();
+      return {
+        height: 70 + rows.length * 44,
+        traces: [{
+          type: "scatter", mode: "markers+text", x: rows.map(([, r]) => r.rate), y: rows.map(([name]) => name), text: rows.map(([, r]) => percent(r.rate)), textposition: "top center", textfont: {color: colour("ink")},
+          error_x: {type: "data", symmetric: false, array: rows.map(([, r]) => r.high - r.rate), arrayminus: rows.map(([, r]) => r.rate - r.low), color: colour("accent"), thickness: 3, width: 6},
+          marker: {size: 11, color: colour("accent")}, hovertemplate: "%{x:.2%}<extra></extra>",
+        }],
+        layout: layout({margin: {l: 150, r: 24, t: 8, b: 36}, xaxis: axis({tickformat: ".0%", rangemode: "tozero"}), yaxis: axis({type: "category", range: [-0.5, rows.length - 0.3], showgrid: false, tickfont: {color: colour("ink")}})}),
+        said: "Rates with 95 % intervals. " + rows.map(([name, r]) => `${name}: ${percent(r.rate)}, ${percent(r.low)} to ${percent(r.high)}.`).join(" "),
+      };
+    },
+
+    policies() {
+      const judged = data.policies.every((r) => r.right), quality = (r) => (judged ? r.right : r.accepted);
+      const rows = data.policies.filter((r) => known(r.cost_per_request_usd));
+      const most = Math.max(...rows.map((r) => r.decisions));
+      const low = Math.max(0, Math.min(0.98, ...rows.map((r) => quality(r).low)) - 0.01);
+      const high = Math.max(...rows.map((r) => quality(r).high)) + (1 - low) * 0.15;
+      return {
+        traces: [{
+          type: "scatter", mode: "markers+text", x: rows.map((r) => r.cost_per_request_usd), y: rows.map((r) => quality(r).rate),
+          text: rows.map((r) => label(r.policy.slice(0, 8))), textposition: "top center", textfont: {color: colour("ink")},
+          error_y: {type: "data", symmetric: false, array: rows.map((r) => quality(r).high - quality(r).rate), arrayminus: rows.map((r) => quality(r).rate - quality(r).low), color: colour("base"), thickness: 2, width: 5},
+          marker: {color: colour("accent"), size: rows.map((r) => 10 + 14 * Math.sqrt(r.decisions / most))}, hovertemplate: "%{x:$,.5~f} a request, %{y:.1%}<extra></extra>",
+        }],
+        layout: layout({margin: {l: 64, r: 24, t: 24, b: 48}, xaxis: axis({tickprefix: "$", rangemode: "tozero", title: {text: "cost a request", font: {color: colour("muted")}}}), yaxis: axis({tickformat: high - low < 0.08 ? ".1%" : ".0%", range: [low, high], title: {text: judged ? "right" : "accepted", font: {color: colour("muted")}}})}),
+        said: "Cost against quality. " + rows.map((r) => `Policy ${r.policy.slice(0, 8)}: ${usd(r.cost_per_request_usd)} a request, ${percent(quality(r).rate)} ${judged ? "right" : "accepted"}.`).join(" "),
+      };
+    },
+  };
+  data.drift.forEach((row, number) => {
+    charts[`drift-${number}`] = () => {
+      const bar = (name, shares, tone) => ({type: "bar", name, x: row.bins.map((_, i) => i), y: shares, marker: {color: colour(tone)}, customdata: row.bins.map((bin) => label(bin)), hovertemplate: "%{customdata}: %{y:.1%}"});
+      const every = row.bins.length > 5 ? Math.ceil(row.bins.length / 3) : 1;
+      return {
+        traces: [bar("before", row.reference_shares, "base"), bar("recent", row.recent_shares, "accent")],
+        layout: layout({bargap: 0.25, margin: {l: 44, r: 8, t: 8, b: 40}, yaxis: axis({tickformat: ".0%", rangemode: "tozero", nticks: 5}), xaxis: axis({tickvals: row.bins.map((_, i) => i).filter((i) => i % every === 0), ticktext: row.bins.filter((_, i) => i % every === 0).map((bin) => label(bin, 18)), showgrid: false, tickangle: 0})}),
+        said: `Drift of ${row.measure}: ${row.verdict}.`,
+      };
+    };
+  });
+
+  const draw = (place) => {
+    const {traces, layout: laid, said, height} = charts[place.dataset.chart]();
+    if (height) place.style.height = `${height}px`;
+    place.setAttribute("role", "img");
+    place.setAttribute("aria-label", clean(said));
+    place.dataset.drawn = "yes";
+    return Plotly.react(place, traces, laid, config);
+  };
+  const places = [...document.querySelectorAll("[data-chart]")];
+  const watcher = new IntersectionObserver((seen) => {
+    for (const {isIntersecting, target} of seen) if (isIntersecting) { watcher.unobserve(target); draw(target); }
+  }, {rootMargin: "400px"});
+  for (const place of places) watcher.observe(place);
+  const again = () => { for (const place of places) if (place.dataset.drawn) draw(place); };
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+  matchMedia("(max-width: 46rem)").addEventListener("change", again);
+  document.addEventListener("themechange", again);
+  addEventListener("beforeprint", () => { for (const place of places) if (!place.dataset.drawn) draw(place); });
+  langroute.drawAll = () => Promise.all(places.map(draw));
+  langroute.charted_ms = performance.now();
+})();

@@ -1,0 +1,275 @@
+"""Everything that a report says, as plain records: `dataclasses.asdict` gives what `--json` prints.
+
+Money is in USD, times are in seconds, moments in Unix seconds. What is not known is None, never 0.
+"""
+
+from dataclasses import dataclass
+
+from langroute.report.statistics import Rate
+
+__all__ = [
+    "Agreement",
+    "Drift",
+    "EndpointRow",
+    "Flow",
+    "Link",
+    "MismatchRow",
+    "PolicyRow",
+    "ReportData",
+    "Saving",
+    "StepRow",
+    "Timeline",
+    "Totals",
+    "VerifierRow",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """What was spent beside what one tier everywhere would have cost, on the same decisions."""
+
+    tier: str
+    """The tier that would have answered everything."""
+    compared: int
+    """Decisions of which both costs are known; the sums are over these alone."""
+    left_out: int
+    """Decisions of which one is not."""
+    cost_usd: float
+    """Everything that was paid for them: rejected drafts, repairs, judges and classifiers too."""
+    baseline_usd: float
+    """Estimate: the returned replies' tokens and prompt cache at this tier's price, accepted at once."""
+
+    @property
+    def share(self) -> float | None:
+        """Part of the baseline that was saved, negative for a loss; None where the baseline is 0."""
+        return 1 - self.cost_usd / self.baseline_usd if self.baseline_usd > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What all decisions, or those of one step, add up to."""
+
+    decisions: int
+    cost_usd: float
+    """Everything paid whose cost is known."""
+    unknown: int
+    """Decisions with a part whose cost is unknown."""
+    accepted_usd: float
+    """Of the cost: calls whose reply was returned."""
+    drafts_usd: float
+    """Calls whose reply was rejected, or not returned for another reason."""
+    failed_usd: float
+    """Calls that failed or were cancelled."""
+    checks_usd: float
+    """Calls that verifiers made: judges, second opinions."""
+    classifiers_usd: float
+    """Calls that found out which step it was, or how hard."""
+    accepted: Rate
+    """Decisions that ended with an accepted reply."""
+    escalated: Rate
+    """Decisions in which a rejected reply led to a higher tier."""
+    fell_back: Rate
+    """Decisions in which a failed call led to another endpoint."""
+    repaired: Rate
+    """Decisions in which a rejected reply was asked for once more with what was found."""
+    failed_calls: Rate
+    """Calls that failed, of all calls."""
+    misrouted: Rate | None
+    """Accepted replies of a tier below the top that their label calls wrong; None: too few labels."""
+    cheap_labels: int
+    """Labels on accepted replies of a tier below the top."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """A row of the routing worksheet."""
+
+    step: str
+    share: float
+    """Of all decisions."""
+    totals: Totals
+    saving: Saving | None
+    """Beside the top tier everywhere; None where nothing can be compared."""
+    threshold: str
+    """What a reply or a prompt must reach, as the policy given to the report says; "" without one."""
+    primary: str
+    """Endpoint that is planned first, in most decisions."""
+    fallback: str
+    """The other endpoints of its tier, which answer where it fails."""
+    escalates_to: str
+    """First endpoint of each higher tier planned, which answer where a reply is rejected."""
+    input_tokens: float | None
+    """Mean of a call."""
+    output_tokens: float | None
+    """Mean of a call."""
+    verifiers: tuple[str, ...]
+    """Those that gave a verdict, most frequent first."""
+    passed: Rate
+    """First replies that every check accepted, of all first replies."""
+    latency_p50_s: float | None
+    """Seconds of a decision, its checks included, within 1 %."""
+    latency_p95_s: float | None
+    cost_per_request_usd: float | None
+    """Mean over the decisions whose cost is known."""
+    reviewed: str
+    """Day of the last review, as the policy given to the report says; "" without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Spend over time: one value a slice, all lists equally long."""
+
+    slice_s: float
+    """Seconds that a slice is long."""
+    starts_s: tuple[float, ...]
+    decisions: tuple[int, ...]
+    cost_usd: tuple[float, ...]
+    """Of decisions whose cost and top-tier cost are both known."""
+    top_usd: tuple[float, ...]
+    """The top tier everywhere, for the same decisions."""
+    escalated: tuple[int, ...]
+    failed_calls: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How many decisions went from one node of the flow to another."""
+
+    source: int
+    target: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The way of the requests: from step through tiers and verdicts to what came of them."""
+
+    nodes: tuple[tuple[str, str], ...]
+    """Kind (`step`, `tier`, `rejected`, `failed`, `returned`, `none`) and name."""
+    links: tuple[Link, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRow:
+    """What one policy cost and how good its replies were."""
+
+    policy: str
+    """Digest."""
+    decisions: int
+    cost_per_request_usd: float | None
+    accepted: Rate
+    """Decisions that ended with an accepted reply."""
+    right: Rate | None
+    """Labelled decisions that the label calls right; None: too few labels."""
+    saving: Saving | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRow:
+    """How one endpoint did."""
+
+    endpoint: str
+    calls: int
+    failed: Rate
+    kinds: tuple[tuple[str, int], ...]
+    """Failures by kind, most frequent first."""
+    cost_usd: float
+    """Of the calls whose cost is known."""
+    latency_p50_s: float | None
+    latency_p95_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far verdicts and labels agree, over the returned replies that have both."""
+
+    labels: int
+    false_accept: Rate
+    """Accepted replies that the label calls wrong, of all that were accepted."""
+    false_reject: Rate
+    """Rejected replies that the label calls right, of all that were rejected."""
+    kappa: float | None
+    """Cohen's kappa; None where chance alone would agree fully."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierRow:
+    """What one verifier said, and how right that was."""
+
+    verifier: str
+    rejected: Rate
+    unsure: int
+    """Verdicts in which the check itself failed."""
+    agreement: Agreement | None
+    """None: too few labels."""
+    labels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How far one measure moved from the reference to the recent decisions."""
+
+    measure: str
+    """`difficulty`, `step mix`, `acceptance` or `latency`."""
+    psi: float | None
+    p_value: float | None
+    """Chance that it moves as far by itself, all four tests allowed for (Holm 1979); None: too few slices."""
+    reference: int
+    recent: int
+    bins: tuple[str, ...]
+    reference_shares: tuple[float, ...]
+    recent_shares: tuple[float, ...]
+    verdict: str
+    """`drifted`, `moved a little`, `steady`, `may be chance` or `too little to say`."""
+
+
+@dataclass(frozen=True, slots=True)
+class MismatchRow:
+    """Calls that a node or the caller declared to be one step and that look like another."""
+
+    step: str
+    looks_like: str
+    calls: Rate
+    """Of the step's decisions."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportData:
+    """The whole report."""
+
+    ledger: str
+    """Where the decisions come from, without a password."""
+    since_s: float
+    """Moment of the first decision."""
+    until_s: float
+    """Moment of the last."""
+    recent_s: float
+    """Moment from which on a decision counts as recent: the last quarter of the period."""
+    headline: str
+    assumption: str
+    lately: str
+    """Whether it is still paying off, in a sentence."""
+    totals: Totals
+    top: Saving | None
+    """Beside the top tier everywhere; None where nothing can be compared."""
+    savings: tuple[Saving, ...]
+    """Beside each tier everywhere, cheapest first."""
+    before: Saving | None
+    """Beside the top tier, before the recent decisions."""
+    recent: Saving | None
+    """Beside the top tier, in the recent decisions."""
+    labels: int
+    """Decisions that have a label."""
+    least_labels: int
+    """Labels below which no rate is given."""
+    steps: tuple[StepRow, ...]
+    """The worksheet, dearest first."""
+    timeline: Timeline
+    flow: Flow
+    policies: tuple[PolicyRow, ...]
+    endpoints: tuple[EndpointRow, ...]
+    verifiers: tuple[VerifierRow, ...]
+    drift: tuple[Drift, ...]
+    mismatches: tuple[MismatchRow, ...]
+    omitted: tuple[str, ...]
+    """What was left out of a table because there were too many different names."""

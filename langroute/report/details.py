@@ -1,0 +1,156 @@
+"""What a report tells of each step, endpoint and verifier beside the sums: counted one decision at a time."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from langroute.ledger.records import AttemptRecord, DecisionRecord
+from langroute.report.data import Agreement, EndpointRow, StepRow, VerifierRow
+from langroute.report.statistics import Quantiles, kappa, wilson
+from langroute.report.tally import LEAST_LABELS, RIGHT_FROM, Tally, capped
+
+__all__ = ["EndpointCounts", "Settings", "StepCounts", "VerifierCounts", "verdicts_of"]
+
+_MOST_PLANS = 200
+"""Different plans of a step that are counted; the most frequent one is among the first of them."""
+
+_Planned = tuple[tuple[str, ...], ...]
+
+Settings = Mapping[str, Mapping[str, str]]
+"""Step to what its policy says: `threshold` and `reviewed`."""
+
+
+class StepCounts:
+    """One step: its sums, its tokens and latency, what was planned and checked."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self.latency = Quantiles()
+        self._input, self._output = Quantiles(), Quantiles()
+        self._verifiers: Counter[str] = Counter()
+        self._plans: Counter[_Planned] = Counter()
+        self._first_replies = self._first_accepted = 0
+
+    def add(self, record: DecisionRecord, label: float | None) -> None:
+        """Count one decision of the step."""
+        self.tally.add(record, label)
+        self.latency.add(record.latency_s)
+        planned = _planned(record)
+        if planned in self._plans or len(self._plans) < _MOST_PLANS:
+            self._plans[planned] += 1
+        replied = False
+        for attempt in record.attempts:
+            if attempt.input_tokens is not None:
+                self._input.add(attempt.input_tokens)
+            if attempt.output_tokens is not None:
+                self._output.add(attempt.output_tokens)
+            for verdict in attempt.verdicts or ():
+                self._verifiers[capped(self._verifiers, str(verdict["verifier"]))] += 1
+            if not replied and attempt.outcome in ("accepted", "rejected"):
+                replied = True
+                self._first_replies += 1
+                self._first_accepted += attempt.outcome == "accepted"
+
+    def row(self, step: str, decisions: int, top_tier: str, settings: Mapping[str, str]) -> StepRow:
+        """Return the step's row of the worksheet."""
+        first, *others = self._plans.most_common(1)[0][0]
+        return StepRow(
+            step=step,
+            share=self.tally.decisions / decisions,
+            totals=self.tally.totals(),
+            saving=self.tally.beside.saving(top_tier),
+            threshold=settings.get("threshold", ""),
+            primary=first[0] if first else "",
+            fallback=", ".join(first[1:]),
+            escalates_to=", ".join(rung[0] for rung in others if rung),
+            input_tokens=self._input.mean,
+            output_tokens=self._output.mean,
+            verifiers=tuple(name for name, _ in self._verifiers.most_common()),
+            passed=wilson(self._first_accepted, self._first_replies),
+            latency_p50_s=self.latency.quantile(0.5),
+            latency_p95_s=self.latency.quantile(0.95),
+            cost_per_request_usd=self.tally.cost_per_request_usd,
+            reviewed=settings.get("reviewed", ""),
+        )
+
+
+def _planned(record: DecisionRecord) -> _Planned:
+    """Return the endpoints of each rung planned, first choice first; one empty rung without a plan."""
+    rungs = record.plan.get("rungs", ()) if isinstance(record.plan, dict) else ()
+    return tuple(tuple(choice["endpoint"] for choice in rung["choices"]) for rung in rungs) or ((),)
+
+
+class EndpointCounts:
+    """One endpoint: its calls and what came of them."""
+
+    def __init__(self) -> None:
+        self._calls = self._failed = 0
+        self._kinds: Counter[str] = Counter()
+        self._cost_usd = 0.0
+        self._latency = Quantiles()
+
+    def add(self, attempt: AttemptRecord) -> None:
+        """Count one call."""
+        self._calls += 1
+        self._failed += attempt.outcome == "failed"
+        if attempt.failure_kind:
+            self._kinds[capped(self._kinds, attempt.failure_kind)] += 1
+        self._cost_usd += attempt.cost_usd or 0.0
+        self._latency.add(attempt.latency_s)
+
+    def row(self, endpoint: str) -> EndpointRow:
+        """Return the endpoint's row."""
+        return EndpointRow(
+            endpoint=endpoint,
+            calls=self._calls,
+            failed=wilson(self._failed, self._calls),
+            kinds=tuple(self._kinds.most_common()),
+            cost_usd=self._cost_usd,
+            latency_p50_s=self._latency.quantile(0.5),
+            latency_p95_s=self._latency.quantile(0.95),
+        )
+
+
+class VerifierCounts:
+    """One verifier: its verdicts, and how they agree with labels."""
+
+    def __init__(self) -> None:
+        self._verdicts = self._rejected = self._unsure = 0
+        self._judged: Counter[tuple[bool, bool]] = Counter()
+
+    def add(self, verdict: Mapping[str, Any], label: float | None) -> None:
+        """Count one verdict; the label is that of the reply it is about, None where it has none."""
+        accepted = bool(verdict["accepted"])
+        self._verdicts += 1
+        self._rejected += not accepted
+        self._unsure += bool(verdict.get("unsure"))
+        if label is not None:
+            self._judged[accepted, label >= RIGHT_FROM] += 1
+
+    def row(self, verifier: str) -> VerifierRow:
+        """Return the verifier's row."""
+        both, wrong = self._judged[True, True], self._judged[True, False]
+        right, neither = self._judged[False, True], self._judged[False, False]
+        labels = both + wrong + right + neither
+        agreement = Agreement(
+            labels=labels,
+            false_accept=wilson(wrong, both + wrong),
+            false_reject=wilson(right, right + neither),
+            kappa=kappa(both, wrong, right, neither),
+        )
+        return VerifierRow(
+            verifier=verifier,
+            rejected=wilson(self._rejected, self._verdicts),
+            unsure=self._unsure,
+            agreement=agreement if labels >= LEAST_LABELS else None,
+            labels=labels,
+        )
+
+
+def verdicts_of(
+    record: DecisionRecord, label: float | None
+) -> Iterator[tuple[Mapping[str, Any], float | None]]:
+    """Yield every verdict with the label of the reply it is about: a label is about the reply returned."""
+    for attempt in record.attempts:
+        for verdict in attempt.verdicts or ():
+            yield verdict, label if attempt.returned else None

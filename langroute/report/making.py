@@ -1,0 +1,153 @@
+"""From a ledger to a report: read once, counted, and shown in the terminal or written as a page."""
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from langroute.checking import bindings
+from langroute.errors import LangrouteError, LedgerError
+from langroute.report.data import ReportData
+from langroute.report.details import Settings
+from langroute.report.figures import Figures
+from langroute.report.listing import Listing
+from langroute.report.page import page
+
+if TYPE_CHECKING:
+    from langroute.policy import Policy, StepPolicy
+
+__all__ = ["moment", "read", "settings_of", "write_page"]
+
+_UNITS_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_AGO = re.compile(r"(\d{1,6})([mhdw])")
+_LEAST = {"min": "at least", "max": "at most"}
+
+
+def moment(written: str | None, now: datetime) -> float | None:
+    """Return a moment that a person wrote in Unix seconds: `2026-11-01`, `2026-11-01T08:30`, `7d` for ago.
+
+    Without an offset it is in UTC.
+
+    Raises:
+        LangrouteError: It is none of these.
+    """
+    if written is None:
+        return None
+    try:
+        if ago := _AGO.fullmatch(written.strip()):
+            return (now - timedelta(seconds=int(ago[1]) * _UNITS_S[ago[2]])).timestamp()
+        found = datetime.fromisoformat(written.strip())
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise LangrouteError(
+            f"{written!r} is no moment: write a date (2026-11-01), a date and time (2026-11-01T08:30),"
+            " or how long ago (90m, 12h, 7d, 4w)"
+        ) from None
+
+
+def read(
+    where: str | None,
+    since_s: float | None = None,
+    until_s: float | None = None,
+    *,
+    settings: Settings | None = None,
+    listing: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[ReportData, Listing]:
+    """Return what a ledger's decisions come to, and the latest of them for a page.
+
+    Args:
+        where: The ledger: a URL, or the path of a SQLite file; that of `LANGROUTE_LEDGER` where None.
+        since_s: Unix seconds from which on decisions count.
+        until_s: Unix seconds before which they do.
+        settings: What the policy says of each step, see `settings_of`.
+        listing: How many decisions to list; None lists none.
+        progress: Told now and then how many decisions of how many are read.
+
+    Raises:
+        LedgerError: There is no ledger, it cannot be opened, or it has no decision in that time.
+    """
+    from langroute.ledger.reading import Filter
+    from langroute.ledger.reporting import count, existing_store, labelled
+
+    where = where or os.environ.get("LANGROUTE_LEDGER")
+    if not where:
+        raise LedgerError("no ledger is named: write --ledger langroute.db, or set LANGROUTE_LEDGER")
+    store, wanted = existing_store(where), Filter(since_s=since_s, until_s=until_s)
+    expected = count(store, wanted)
+    figures, listed = Figures(store.name), Listing(listing or 0, expected)
+    for number, (record, label) in enumerate(labelled(store, wanted), 1):
+        figures.add(record, label)
+        if listing is not None:
+            listed.add(record, label)
+        if progress is not None and number % 500 == 0:
+            progress(number, expected)
+    if not figures.decisions:
+        when = "" if since_s is None and until_s is None else " in that time"
+        raise LedgerError(
+            f"the ledger {store.name} has no decision{when}: give a router ledger= (or set LANGROUTE_LEDGER)"
+            " and let it decide something"
+        )
+    return figures.data(settings), listed
+
+
+def settings_of(policy: "Policy") -> Settings:
+    """Return what a policy says of each step and the ledger does not: quality thresholds, the last review.
+
+    The step `""` is the default, which holds for every step that the policy does not name.
+    """
+    return {
+        str(loc[-1]) if loc != ("default",) else "": {
+            "threshold": ", ".join(_thresholds(step)),
+            "reviewed": step.reviewed.isoformat() if step.reviewed else "",
+        }
+        for loc, step in bindings(policy)
+    }
+
+
+def _thresholds(step: "StepPolicy") -> Iterator[str]:
+    if step.route.difficulty is not None:
+        yield f"difficulty below {step.route.difficulty.threshold:g}"
+    for verifier in step.verify:
+        for name, bound in _LEAST.items():
+            value = getattr(verifier, name, None)
+            if isinstance(value, int | float):
+                yield f"{verifier.name} {bound} {value:g}"
+
+
+def write_page(target: Path, data: ReportData, listing: Listing) -> int:
+    """Write the page, wholly or not at all; return its size in bytes.
+
+    Raises:
+        LangrouteError: plotly is not installed, or the file cannot be written.
+    """
+    columns, details = listing.data()
+    with _replacing(target) as written:
+        size = 0
+        with written.open("w", encoding="utf-8", newline="") as file:
+            for piece in page(data, columns, details):
+                size += file.write(piece)
+    return size
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """Give a new file beside `target` that takes its place when all went well."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+        os.close(handle)
+    except OSError as error:
+        raise LangrouteError(f"{target} cannot be written: {error.strerror or error}") from None
+    try:
+        yield Path(name)
+        Path(name).chmod(0o644)
+        Path(name).replace(target)
+    except OSError as error:
+        raise LangrouteError(f"{target} cannot be written: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            Path(name).unlink(missing_ok=True)

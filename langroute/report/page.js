@@ -1,0 +1,232 @@
+"use strict";
+// The figures as words and tables. Text reaches the page by textContent alone.
+const langroute = (() => {
+  const data = JSON.parse(document.getElementById("figures").textContent);
+  // What a reader could not see, or what would turn the direction of what follows.
+  const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]|\udb40[\udc00-\udc7f]/g;
+  const LONGEST = 2000;
+
+  const clean = (value) => {
+    const text = String(value ?? "").replace(UNSEEN, "\ufffd");
+    return text.length > LONGEST ? text.slice(0, LONGEST) + " \u2026" : text;
+  };
+  const element = (tag, text, className) => {
+    const made = document.createElement(tag);
+    if (text !== undefined) made.textContent = clean(text);
+    if (className) made.className = className;
+    return made;
+  };
+  const byId = (id) => document.getElementById(id);
+  const say = (id, text) => { byId(id).textContent = clean(text); };
+
+  // Numbers ------------------------------------------------------------------------------------------------
+  const grouped = new Intl.NumberFormat("en-US");
+  const cents = new Intl.NumberFormat("en-US", {style: "currency", currency: "USD"});
+  const fine = new Intl.NumberFormat("en-US", {style: "currency", currency: "USD", maximumSignificantDigits: 3});
+  const known = (value) => value !== null && value !== undefined;
+  const count = (value) => (known(value) ? grouped.format(value) : "");
+  const usd = (value) => {
+    if (!known(value)) return "unknown";
+    return (Math.abs(value) >= 1 || value === 0 ? cents : fine).format(value);
+  };
+  const percent = (share) => {
+    if (!known(share)) return "";
+    const all = share > 0.9905 && share < 1;
+    const written = (share * 100).toFixed(Math.abs(share) < 0.0995 || all ? 1 : 0);
+    if (all && written === "100.0") return "> 99.9%";
+    return (written === "-0.0" ? "0.0" : written) + "%";
+  };
+  const seconds = (value) => {
+    if (!known(value)) return "";
+    if (value < 1) return (value * 1000).toFixed(0) + " ms";
+    return value < 100 ? value.toFixed(1) + " s" : grouped.format(Math.round(value)) + " s";
+  };
+  const NO_LABELS = `no labels yet (${data.least_labels} are needed)`;
+  const interval = (rate) => `${percent(rate.low)} to ${percent(rate.high)}`;
+  const rated = (rate, none) => {
+    if (!rate) return none ?? NO_LABELS;
+    return known(rate.rate) ? `${percent(rate.rate)} (${interval(rate)})` : "none counted";
+  };
+  const moment = (at_s) => new Date(at_s * 1000).toISOString().slice(0, 16).replace("T", " ");
+  const saved = (saving) => (saving && saving.baseline_usd > 0 ? 1 - saving.cost_usd / saving.baseline_usd : null);
+  const chance = (p) => (known(p) ? (p < 0.001 ? "< 0.001" : p.toFixed(3)) : "too little to say");
+
+  // Tables -------------------------------------------------------------------------------------------------
+  // A column is [heading, row => text] and "n" where it holds numbers.
+  const table = (name, caption, columns, rows, none) => {
+    const place = document.querySelector(`[data-table="${name}"]`);
+    if (!rows.length) { place.append(element("p", none ?? "Nothing to show.", "small")); return; }
+    const made = element("table");
+    made.append(element("caption", caption, "unseen"));
+    const head = made.createTHead().insertRow();
+    for (const [heading, , kind] of columns) {
+      const cell = element("th", heading, kind);
+      cell.scope = "col";
+      head.append(cell);
+    }
+    const body = made.createTBody();
+    for (const row of rows) {
+      const line = body.insertRow();
+      columns.forEach(([, of, kind], number) => {
+        const cell = element(number ? "td" : "th", of(row), kind);
+        if (!number) cell.scope = "row";
+        line.append(cell);
+      });
+    }
+    place.tabIndex = 0;
+    place.setAttribute("role", "region");
+    place.setAttribute("aria-label", caption);
+    place.append(made);
+  };
+
+  const lead = () => {
+    const {totals, top} = data;
+    say("headline", data.headline);
+    say("lately", data.lately);
+    say("assumption", data.assumption);
+    say("period", `${count(totals.decisions)} decisions, ${moment(data.since_s)} to ${moment(data.until_s)} UTC` +
+      (data.ledger ? ` \u00b7 ${data.ledger}` : ""));
+    const keys = [
+      ["Spent", usd(totals.cost_usd), totals.unknown ? `${count(totals.unknown)} decisions of unknown cost` : "everything on the bill"],
+      ["Top tier everywhere", top ? usd(top.baseline_usd) : "unknown", top ? `for ${count(top.compared)} decisions, an estimate` : "no known price"],
+      ["Escalated", percent(totals.escalated.rate), interval(totals.escalated)],
+      ["Calls that failed", percent(totals.failed_calls.rate), interval(totals.failed_calls)],
+      ["Cheap model wrong", totals.misrouted ? percent(totals.misrouted.rate) : "no labels yet",
+        totals.misrouted ? `${interval(totals.misrouted)}, of ${count(totals.cheap_labels)} labels` : `${count(totals.cheap_labels)} of ${data.least_labels} needed`],
+      ["Accepted", percent(totals.accepted.rate), interval(totals.accepted)],
+    ];
+    for (const [name, value, note] of keys) {
+      const card = element("div");
+      card.append(element("dt", name), element("dd", value, "value"), element("dd", note, "small"));
+      byId("key").append(card);
+    }
+  };
+
+  const spending = () => {
+    const line = data.timeline;
+    const rows = line.starts_s.map((at_s, i) => ({at_s, n: line.decisions[i], cost: line.cost_usd[i], top: line.top_usd[i], escalated: line.escalated[i], failed: line.failed_calls[i]}));
+    table("spend", "Spend over time", [
+      ["from (UTC)", (r) => moment(r.at_s)], ["decisions", (r) => count(r.n), "n"], ["paid", (r) => usd(r.cost), "n"],
+      ["top tier everywhere", (r) => usd(r.top), "n"], ["escalated", (r) => count(r.escalated), "n"], ["failed calls", (r) => count(r.failed), "n"],
+    ], rows.filter((r) => r.n));
+    table("savings", "Any one tier everywhere", [
+      ["tier everywhere", (r) => r.tier], ["would have cost", (r) => usd(r.baseline_usd), "n"], ["was paid", (r) => usd(r.cost_usd), "n"],
+      ["saved", (r) => percent(saved(r)) || "unknown", "n"], ["decisions compared", (r) => count(r.compared), "n"], ["left out", (r) => count(r.left_out), "n"],
+    ], data.savings, "No decision has both a known cost and known prices.");
+    table("paid", "What was paid for, by step", [
+      ["step", (r) => r.step], ["returned replies", (r) => usd(r.totals.accepted_usd), "n"], ["rejected drafts", (r) => usd(r.totals.drafts_usd), "n"],
+      ["failed calls", (r) => usd(r.totals.failed_usd), "n"], ["checks", (r) => usd(r.totals.checks_usd), "n"], ["classifiers", (r) => usd(r.totals.classifiers_usd), "n"],
+      ["all", (r) => usd(r.totals.cost_usd), "n"], ["top tier everywhere", (r) => (r.saving ? usd(r.saving.baseline_usd) : "unknown"), "n"],
+      ["saved", (r) => percent(saved(r.saving)) || "unknown", "n"], ["cost unknown", (r) => count(r.totals.unknown), "n"],
+    ], data.steps);
+  };
+
+  const worksheet = () => {
+    table("worksheet", "Routing worksheet", [
+      ["step", (r) => r.step], ["traffic", (r) => percent(r.share), "n"], ["quality threshold", (r) => r.threshold || "\u2013", "t"],
+      ["primary model", (r) => r.primary, "t"], ["fallback", (r) => r.fallback || "\u2013", "t"], ["escalates to", (r) => r.escalates_to || "\u2013", "t"],
+      ["tokens in", (r) => (known(r.input_tokens) ? count(Math.round(r.input_tokens)) : "unknown"), "n"],
+      ["tokens out", (r) => (known(r.output_tokens) ? count(Math.round(r.output_tokens)) : "unknown"), "n"],
+      ["verifiers", (r) => r.verifiers.join(", ") || "\u2013", "t"], ["pass rate", (r) => rated(r.passed), "n"],
+      ["p50", (r) => seconds(r.latency_p50_s), "n"], ["p95", (r) => seconds(r.latency_p95_s), "n"],
+      ["cost a request", (r) => usd(r.cost_per_request_usd), "n"], ["last review", (r) => r.reviewed || "\u2013", "n"],
+    ], data.steps);
+    say("worksheet-note", "Tokens are means of a call; the pass rate is the share of first replies that every check accepted; latency is a decision's, checks included. "
+      + (data.steps.some((r) => r.threshold || r.reviewed) ? "" : "Quality thresholds and reviews stand in the policy: give it with --policy."));
+  };
+
+  const ratesOf = (totals) => [
+    ["escalated", totals.escalated], ["fell back", totals.fell_back], ["repaired", totals.repaired],
+    ["calls that failed", totals.failed_calls], ["cheap model wrong", totals.misrouted],
+  ];
+  const rates = () => {
+    const rows = [{step: "all", totals: data.totals}, ...data.steps];
+    table("rates", "Rates by step, with 95 % intervals", [
+      ["step", (r) => r.step], ["decisions", (r) => count(r.totals.decisions), "n"],
+      ...ratesOf(data.totals).map(([name], i) => [name, (r) => rated(ratesOf(r.totals)[i][1]), "n"]),
+    ], rows);
+    table("endpoints", "Endpoints", [
+      ["endpoint", (r) => r.endpoint], ["calls", (r) => count(r.calls), "n"], ["failed", (r) => rated(r.failed), "n"],
+      ["how", (r) => r.kinds.map(([kind, n]) => `${kind} ${count(n)}`).join(", ") || "\u2013", "t"],
+      ["p50", (r) => seconds(r.latency_p50_s), "n"], ["p95", (r) => seconds(r.latency_p95_s), "n"], ["paid", (r) => usd(r.cost_usd), "n"],
+    ], data.endpoints, "No call was made.");
+    const few = (r) => `too few labels (${count(r.labels)} of ${data.least_labels})`;
+    table("verifiers", "Verifiers", [
+      ["verifier", (r) => r.verifier], ["verdicts", (r) => count(r.rejected.of), "n"], ["rejected", (r) => rated(r.rejected), "n"],
+      ["could not check", (r) => count(r.unsure), "n"],
+      ["accepted, but wrong", (r) => (r.agreement ? rated(r.agreement.false_accept) : few(r)), "n"],
+      ["rejected, but right", (r) => (r.agreement ? rated(r.agreement.false_reject) : few(r)), "n"],
+      ["agreement (kappa)", (r) => (r.agreement && known(r.agreement.kappa) ? r.agreement.kappa.toFixed(2) : "\u2013"), "n"],
+    ], data.verifiers, "No verifier gave a verdict.");
+    say("labels-note", `${count(data.labels)} decisions have a label (feedback). Labels are about the reply returned, and hold for the decisions that were labelled: `
+      + "people report what is wrong more often than what is right, unless the sample was drawn.");
+  };
+
+  const policies = () => {
+    const judged = data.policies.length > 0 && data.policies.every((r) => r.right);
+    say("policies-note", "Each point is a policy, by its digest. Quality is the share of " +
+      (judged ? "labelled decisions that are right." : "decisions that ended with an accepted reply: there are too few labels to say how many were right."));
+    table("policies", "Policies", [
+      ["policy", (r) => r.policy.slice(0, 12)], ["decisions", (r) => count(r.decisions), "n"], ["cost a request", (r) => usd(r.cost_per_request_usd), "n"],
+      ["accepted", (r) => rated(r.accepted), "n"], ["right", (r) => rated(r.right), "n"], ["saved", (r) => percent(saved(r.saving)) || "unknown", "n"],
+    ], data.policies);
+  };
+
+  const flow = () => {
+    const {nodes, links} = data.flow;
+    const rows = [...links].sort((a, b) => b.count - a.count);
+    table("flow", "The way of the requests", [
+      ["from", (r) => nodes[r.source][1]], ["to", (r) => nodes[r.target][1]], ["decisions", (r) => count(r.count), "n"],
+    ], rows);
+  };
+
+  const drift = () => {
+    say("drift-note", `The decisions since ${moment(data.recent_s)} (the last quarter) against those before. PSI measures how far: below 0.1 is small, above 0.25 large. ` +
+      "The chance is how often a random choice of as many slices of time differs as much, all four tests allowed for.");
+    table("drift", "Drift", [
+      ["measure", (r) => r.measure], ["verdict", (r) => r.verdict], ["PSI", (r) => (known(r.psi) ? r.psi.toFixed(3) : ""), "n"],
+      ["chance", (r) => chance(r.p_value), "n"], ["before", (r) => count(r.reference), "n"], ["recent", (r) => count(r.recent), "n"],
+      ["shares before", (r) => r.bins.map((bin, i) => `${bin}: ${percent(r.reference_shares[i])}`).join("; ")],
+      ["shares recently", (r) => r.bins.map((bin, i) => `${bin}: ${percent(r.recent_shares[i])}`).join("; ")],
+    ], data.drift);
+    data.drift.forEach((row, number) => {
+      const card = element("figure", undefined, "card");
+      const title = element("figcaption");
+      title.append(element("b", row.measure), element("span", row.verdict, "verdict " + row.verdict.replaceAll(" ", "-")));
+      const chart = element("div", undefined, "chart small-chart");
+      chart.dataset.chart = `drift-${number}`;
+      card.append(title, element("p", `PSI ${known(row.psi) ? row.psi.toFixed(3) : "unknown"} \u00b7 chance ${chance(row.p_value)}`, "small"), chart);
+      byId("drift-cards").append(card);
+    });
+    table("mismatches", "Calls that look like another step", [
+      ["declared", (r) => r.step], ["looks like", (r) => r.looks_like], ["calls", (r) => count(r.calls.count), "n"], ["of the step", (r) => rated(r.calls), "n"],
+    ], data.mismatches, "None: every call looks like the step it was declared to be.");
+  };
+
+  const notes = () => {
+    const said = [
+      "Costs are those in the ledger: price and reported usage, or an estimate where no usage was reported. An unknown cost is left out and counted, never taken as 0.",
+      data.assumption,
+      "Intervals are Wilson's, at 95 %. They hold for decisions drawn from the same traffic, and take no account of runs in which several decisions share a fate.",
+      "Quantiles of latency are within 1 % (a histogram with logarithmic bounds). Drift is tested by permuting slices of time, Holm-adjusted.",
+      "Prompts and replies are never in this file, whatever the ledger keeps.",
+      ...data.omitted,
+    ];
+    for (const line of said) byId("notes").append(element("li", line));
+  };
+
+  const theme = () => {
+    const order = ["Auto", "Light", "Dark"], said = {Auto: "as the system", Light: "light", Dark: "dark"};
+    byId("theme").addEventListener("click", ({currentTarget: button}) => {
+      const next = order[(order.indexOf(button.textContent) + 1) % 3];
+      button.textContent = next;
+      button.setAttribute("aria-label", `Colours: ${said[next]}`);
+      if (next === "Auto") delete document.documentElement.dataset.theme;
+      else document.documentElement.dataset.theme = next.toLowerCase();
+      document.dispatchEvent(new Event("themechange"));
+    });
+  };
+
+  for (const part of [lead, spending, worksheet, flow, rates, policies, drift, notes, theme]) part();
+  return {data, clean, element, byId, say, count, usd, percent, seconds, rated, ratesOf, interval, moment, known, saved, chance};
+})();

@@ -1,0 +1,185 @@
+"""The report in a terminal."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from langroute.redaction import printable
+from langroute.report.data import ReportData, Saving, StepRow, Totals
+from langroute.report.statistics import Rate
+from langroute.report.wording import day, percent, rate, seconds, usd
+
+__all__ = ["tables"]
+
+_SHOWN_ROWS = 30
+"""Rows of a table in a terminal; the page and `--json` have them all."""
+
+_Column = tuple[str, Callable[..., str], bool]
+"""Heading, text of a row, and whether it is a number."""
+
+
+def tables(data: ReportData) -> Group:
+    """Return the report as tables, one below the other."""
+    return Group(*_parts(data))
+
+
+def _parts(data: ReportData) -> Iterator[RenderableType]:
+    yield _said(data.headline, "bold")
+    yield _said(data.lately)
+    yield _said(data.assumption, "dim")
+    yield _said(f"{data.totals.decisions:,} decisions, {day(data.since_s)} to {day(data.until_s)} UTC", "dim")
+    yield _table("what was paid", _paid_columns(), _with_all(data))
+    yield _table("any one tier everywhere", _SAVINGS, data.savings)
+    yield _table("how often, with 95 % intervals", _rate_columns(data), _with_all(data))
+    yield _table("routing worksheet", _WORKSHEET, data.steps)
+    yield _table("endpoints", _ENDPOINTS, data.endpoints)
+    yield _table("verifiers", _verifier_columns(data), data.verifiers)
+    yield _table("policies", _POLICIES, data.policies)
+    yield _table(f"drift since {day(data.recent_s)}", _DRIFT, data.drift)
+    yield _table("calls that look like another step", _MISMATCHES, data.mismatches)
+    for line in data.omitted:
+        yield _said(line, "dim")
+
+
+def _said(text: str, style: str = "") -> Text:
+    return Text(printable(text), style=style)
+
+
+def _table(title: str, columns: Sequence[_Column], rows: Iterable[object]) -> RenderableType:
+    """Return a table, or nothing where there are no rows."""
+    found = list(rows)
+    if not found:
+        return Text()
+    more = f" (the first {_SHOWN_ROWS} of {len(found):,})" if len(found) > _SHOWN_ROWS else ""
+    table = Table(title=f"\n{title}{more}", title_justify="left", title_style="bold")
+    for heading, _, number in columns:
+        table.add_column(heading, justify="right" if number else "left", overflow="fold")
+    for row in found[:_SHOWN_ROWS]:
+        table.add_row(*(_said(text(row)) for _, text, _ in columns))
+    return table
+
+
+def _with_all(data: ReportData) -> list[tuple[str, Totals, Saving | None]]:
+    """Return name, sums and comparison of all decisions, then of each step."""
+    steps = [(row.step, row.totals, row.saving) for row in data.steps]
+    return [("all", data.totals, data.top), *steps]
+
+
+def _saved(saving: Saving | None) -> str:
+    return percent(saving.share if saving else None)
+
+
+def _paid_columns() -> list[_Column]:
+    return [
+        ("step", lambda row: row[0], False),
+        ("decisions", lambda row: f"{row[1].decisions:,}", True),
+        ("paid", lambda row: usd(row[1].cost_usd), True),
+        ("replies", lambda row: usd(row[1].accepted_usd), True),
+        ("rejected drafts", lambda row: usd(row[1].drafts_usd), True),
+        ("failed", lambda row: usd(row[1].failed_usd), True),
+        ("checks", lambda row: usd(row[1].checks_usd + row[1].classifiers_usd), True),
+        ("top tier everywhere", lambda row: usd(row[2].baseline_usd if row[2] else None), True),
+        ("saved", lambda row: _saved(row[2]), True),
+        ("cost unknown", lambda row: f"{row[1].unknown:,}", True),
+    ]
+
+
+def _rate_columns(data: ReportData) -> list[_Column]:
+    none = f"no labels yet ({data.least_labels} are needed)"
+    names: tuple[tuple[str, Callable[[Totals], Rate | None]], ...] = (
+        ("escalated", lambda totals: totals.escalated),
+        ("fell back", lambda totals: totals.fell_back),
+        ("repaired", lambda totals: totals.repaired),
+        ("calls that failed", lambda totals: totals.failed_calls),
+        ("cheap model wrong", lambda totals: totals.misrouted),
+    )
+    found: list[_Column] = [("step", lambda row: row[0], False)]
+    found += [(name, lambda row, of=of: rate(of(row[1]), none), True) for name, of in names]
+    return found
+
+
+_SAVINGS: list[_Column] = [
+    ("tier everywhere", lambda row: row.tier, False),
+    ("would have cost", lambda row: usd(row.baseline_usd), True),
+    ("was paid", lambda row: usd(row.cost_usd), True),
+    ("saved", _saved, True),
+    ("compared", lambda row: f"{row.compared:,}", True),
+    ("left out", lambda row: f"{row.left_out:,}", True),
+]
+
+
+def _tokens(row: StepRow) -> str:
+    known = (row.input_tokens, row.output_tokens)
+    return " / ".join("unknown" if tokens is None else f"{tokens:,.0f}" for tokens in known)
+
+
+_WORKSHEET: list[_Column] = [
+    ("step", lambda row: row.step, False),
+    ("traffic", lambda row: percent(row.share), True),
+    ("threshold", lambda row: row.threshold, False),
+    ("primary", lambda row: row.primary, False),
+    ("fallback", lambda row: row.fallback, False),
+    ("escalates to", lambda row: row.escalates_to, False),
+    ("tokens in / out", _tokens, True),
+    ("verifiers", lambda row: ", ".join(row.verifiers), False),
+    ("pass rate", lambda row: rate(row.passed), True),
+    ("p50 / p95", lambda row: f"{seconds(row.latency_p50_s)} / {seconds(row.latency_p95_s)}", True),
+    ("cost a request", lambda row: usd(row.cost_per_request_usd), True),
+    ("last review", lambda row: row.reviewed, False),
+]
+
+_ENDPOINTS: list[_Column] = [
+    ("endpoint", lambda row: row.endpoint, False),
+    ("calls", lambda row: f"{row.calls:,}", True),
+    ("failed", lambda row: rate(row.failed), True),
+    ("how", lambda row: ", ".join(f"{kind} {count:,}" for kind, count in row.kinds), False),
+    ("p50 / p95", lambda row: f"{seconds(row.latency_p50_s)} / {seconds(row.latency_p95_s)}", True),
+    ("paid", lambda row: usd(row.cost_usd), True),
+]
+
+
+def _verifier_columns(data: ReportData) -> list[_Column]:
+    def agreed(name: str) -> Callable[..., str]:
+        def text(row: object) -> str:
+            agreement = getattr(row, "agreement", None)
+            few = f"too few labels ({getattr(row, 'labels', 0)} of {data.least_labels})"
+            return rate(getattr(agreement, name, None), few)
+
+        return text
+
+    return [
+        ("verifier", lambda row: row.verifier, False),
+        ("verdicts", lambda row: f"{row.rejected.of:,}", True),
+        ("rejected", lambda row: rate(row.rejected), True),
+        ("could not check", lambda row: f"{row.unsure:,}", True),
+        ("accepted, but wrong", agreed("false_accept"), True),
+        ("rejected, but right", agreed("false_reject"), True),
+    ]
+
+
+_POLICIES: list[_Column] = [
+    ("policy", lambda row: row.policy[:12], False),
+    ("decisions", lambda row: f"{row.decisions:,}", True),
+    ("cost a request", lambda row: usd(row.cost_per_request_usd), True),
+    ("accepted", lambda row: rate(row.accepted), True),
+    ("right", lambda row: rate(row.right, "too few labels"), True),
+    ("saved", lambda row: _saved(row.saving), True),
+]
+
+_DRIFT: list[_Column] = [
+    ("measure", lambda row: row.measure, False),
+    ("verdict", lambda row: row.verdict, False),
+    ("PSI", lambda row: "" if row.psi is None else f"{row.psi:.3f}", True),
+    ("chance", lambda row: "" if row.p_value is None else f"{row.p_value:.3f}", True),
+    ("before", lambda row: f"{row.reference:,}", True),
+    ("recent", lambda row: f"{row.recent:,}", True),
+]
+
+_MISMATCHES: list[_Column] = [
+    ("declared", lambda row: row.step, False),
+    ("looks like", lambda row: row.looks_like, False),
+    ("calls", lambda row: f"{row.calls.count:,}", True),
+    ("of the step", lambda row: rate(row.calls), True),
+]
