@@ -1,7 +1,7 @@
 "use strict";
 // The charts, by plotly.js, each drawn when it comes near the window. Names are data, so markup in them is escaped.
 (() => {
-  const {data, clean, usd, percent, count, seconds, ratesOf, moment, known, saved} = langroute;
+  const {data, clean, usd, percent, count, ratesOf, iso, known} = langroute;
   const ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"};
   const cut = (text, most) => (text.length > most ? text.slice(0, most - 1) + "\u2026" : text);
   const label = (name, most = 28) => cut(clean(name), most).replace(/[&<>]/g, (c) => ENTITIES[c]) || " ";
@@ -23,7 +23,7 @@
   const charts = {
     spend() {
       const line = data.timeline, ends = [...line.starts_s, line.starts_s.at(-1) + line.slice_s];
-      const x = ends.map((at_s) => new Date(at_s * 1000).toISOString().slice(0, 19));
+      const x = ends.map(iso), recent = iso(data.recent_s);
       const closed = (values) => [...values, values.at(-1)];
       const trace = (name, values, tone, more) => ({
         type: "scatter", mode: "lines", name, x, y: closed(values), line: {shape: "hv", width: 2, color: colour(tone)},
@@ -37,8 +37,8 @@
         ],
         layout: layout({
           hovermode: "x unified", xaxis: axis({type: "date"}), yaxis: axis({tickprefix: "$", rangemode: "tozero"}),
-          shapes: [{type: "line", xref: "x", yref: "paper", x0: new Date(data.recent_s * 1000).toISOString().slice(0, 19), x1: new Date(data.recent_s * 1000).toISOString().slice(0, 19), y0: 0, y1: 1, line: {color: colour("muted"), width: 1, dash: "dash"}}],
-          annotations: [{x: new Date(data.recent_s * 1000).toISOString().slice(0, 19), y: 1, xref: "x", yref: "paper", text: "last quarter", showarrow: false, xanchor: "left", yanchor: "top", xshift: 4, font: {color: colour("muted"), size: 12}}],
+          shapes: [{type: "line", xref: "x", yref: "paper", x0: recent, x1: recent, y0: 0, y1: 1, line: {color: colour("muted"), width: 1, dash: "dash"}}],
+          annotations: [{x: recent, y: 1, xref: "x", yref: "paper", text: "last quarter", showarrow: false, xanchor: "left", yanchor: "top", xshift: 4, font: {color: colour("muted"), size: 12}}],
         }),
         said: `Spend over time. ${data.headline} ${data.lately}`,
       };
@@ -96,14 +96,14 @@
 
     policies() {
       const judged = data.policies.every((r) => r.right), quality = (r) => (judged ? r.right : r.accepted);
-      const rows = data.policies.filter((r) => known(r.cost_per_request_usd));
+      const rows = data.policies.filter((r) => known(r.cost_per_request_usd)).sort((a, b) => b.decisions - a.decisions).slice(0, 30);
       const most = Math.max(...rows.map((r) => r.decisions));
       const low = Math.max(0, Math.min(0.98, ...rows.map((r) => quality(r).low)) - 0.01);
       const high = Math.max(...rows.map((r) => quality(r).high)) + (1 - low) * 0.15;
       return {
         traces: [{
           type: "scatter", mode: "markers+text", x: rows.map((r) => r.cost_per_request_usd), y: rows.map((r) => quality(r).rate),
-          text: rows.map((r) => label(r.policy.slice(0, 8))), textposition: "top center", textfont: {color: colour("ink")},
+          text: rows.map((r) => "  " + label(r.policy.slice(0, 8))), textposition: "middle right", textfont: {color: colour("ink")},
           error_y: {type: "data", symmetric: false, array: rows.map((r) => quality(r).high - quality(r).rate), arrayminus: rows.map((r) => quality(r).rate - quality(r).low), color: colour("base"), thickness: 2, width: 5},
           marker: {color: colour("accent"), size: rows.map((r) => 10 + 14 * Math.sqrt(r.decisions / most))}, hovertemplate: "%{x:$,.5~f} a request, %{y:.1%}<extra></extra>",
         }],

@@ -161,6 +161,7 @@ class PolicyRow:
     """Decisions that ended with an accepted reply."""
     right: Rate | None
     """Labelled decisions that the label calls right; None: too few labels."""
+    labels: int
     saving: Saving | None
 
 

@@ -31,9 +31,9 @@ class StepCounts:
         self._plans: Counter[_Planned] = Counter()
         self._first_replies = self._first_accepted = 0
 
-    def add(self, record: DecisionRecord, label: float | None) -> None:
+    def add(self, record: DecisionRecord, cost_usd: float | None, label: float | None) -> None:
         """Count one decision of the step."""
-        self.tally.add(record, label)
+        self.tally.add(record, cost_usd, label)
         self.latency.add(record.latency_s)
         planned = _planned(record)
         if planned in self._plans or len(self._plans) < _MOST_PLANS:

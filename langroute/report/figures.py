@@ -49,16 +49,16 @@ class Figures:
 
     def add(self, record: DecisionRecord, label: float | None = None) -> None:
         """Count one decision; `label` is the mean score of its feedback."""
-        moment_s = record.decided_at_s
+        moment_s, cost_usd = record.decided_at_s, record.cost_usd
         self._since_s = min(self._since_s, moment_s) if self.decisions else moment_s
         self._until_s = max(self._until_s, moment_s) if self.decisions else moment_s
-        self._tally.add(record, label)
+        self._tally.add(record, cost_usd, label)
         step = capped(self._steps, record.step)
-        _of(self._steps, step, StepCounts).add(record, label)
-        _of(self._policies, capped(self._policies, record.policy), Tally).add(record, label)
-        self._slices.add(record, step, record.cost_usd)
+        _of(self._steps, step, StepCounts).add(record, cost_usd, label)
+        _of(self._policies, capped(self._policies, record.policy), Tally).add(record, cost_usd, label)
+        self._slices.add(record, step, cost_usd)
         self._ways.add(record, step)
-        self._add_tiers(record)
+        self._add_tiers(record, cost_usd)
         for attempt in record.attempts:
             _of(self._endpoints, capped(self._endpoints, attempt.endpoint), EndpointCounts).add(attempt)
         for verdict, of_reply in verdicts_of(record, label):
@@ -69,9 +69,9 @@ class Figures:
             name = capped(seen, record.mismatch)
             seen[name] = seen.get(name, 0) + 1
 
-    def _add_tiers(self, record: DecisionRecord) -> None:
+    def _add_tiers(self, record: DecisionRecord, cost_usd: float | None) -> None:
         for tier, usd in (record.baselines or {}).items():
-            _of(self._tiers, capped(self._tiers, tier), Beside).add(record.cost_usd, usd)
+            _of(self._tiers, capped(self._tiers, tier), Beside).add(cost_usd, usd)
         top = top_tier_of(record)
         if top is not None:
             top = capped(self._tops, top)
@@ -135,6 +135,7 @@ class Figures:
                 cost_per_request_usd=tally.cost_per_request_usd,
                 accepted=tally.totals().accepted,
                 right=tally.correct,
+                labels=tally.labels,
                 saving=tally.beside.saving(top_tier),
             )
             for policy, tally in self._policies.items()

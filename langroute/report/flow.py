@@ -1,7 +1,7 @@
 """The way of the requests: from step through tiers and verdicts to what came of them."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from langroute.ledger.records import DecisionRecord
@@ -12,8 +12,8 @@ __all__ = ["Ways"]
 
 Node = tuple[str, str]
 
-_SHOWN_STEPS = 12
-"""Steps drawn on their own; the rest share a node, and so do tiers beyond as many."""
+_SHOWN = 12
+"""Steps, and tiers, that are drawn on their own."""
 
 _ENDS = {
     "accepted": ("returned", "accepted reply"),
@@ -35,20 +35,32 @@ class Ways:
                 self._links[link] += 1
 
     def flow(self) -> Flow:
-        """Return nodes and links, the rarer steps as one."""
-        starts: Counter[Node] = Counter()
-        for (source, _), count in self._links.items():
-            if source[0] == "step":
-                starts[source] += count
-        kept = {node for node, _ in starts.most_common(_SHOWN_STEPS)}
+        """Return nodes and links; the rarer steps share a node, and so do the rarer tiers."""
+        kept = {kind: self._most_common(kind) for kind in ("step", "tier")}
         links: Counter[tuple[Node, Node]] = Counter()
         for (source, target), count in self._links.items():
-            lumped = source if source[0] != "step" or source in kept else ("step", OTHERS)
-            links[lumped, target] += count
+            links[_drawn(source, kept), _drawn(target, kept)] += count
         nodes = list(dict.fromkeys(node for link in links for node in link))
         index = {node: number for number, node in enumerate(nodes)}
         drawn = (Link(index[source], index[target], count) for (source, target), count in links.items())
         return Flow(tuple(nodes), tuple(drawn))
+
+    def _most_common(self, kind: str) -> set[str]:
+        starts: Counter[str] = Counter()
+        for (source, _), count in self._links.items():
+            if source[0] == kind:
+                starts[source[1]] += count
+        return {name for name, _ in starts.most_common(_SHOWN)}
+
+
+def _drawn(node: Node, kept: Mapping[str, set[str]]) -> Node:
+    """Return a node as it is drawn: under its own name or with the others, and said what became of it."""
+    kind, name = node
+    if kind in ("returned", "none"):
+        return node
+    if name not in kept["step" if kind == "step" else "tier"]:
+        name = OTHERS
+    return kind, f"{name}: {kind}" if kind in ("rejected", "failed") else name
 
 
 _MOST_LINKS = 5_000
@@ -67,7 +79,7 @@ def _way(record: DecisionRecord, step: str) -> Iterator[Node]:
         yield "tier", tier
         ended = number == len(visits) - 1
         if outcome == "rejected":
-            yield "rejected", f"{tier}: rejected"
+            yield "rejected", tier
         elif outcome == "failed" or (outcome == "cancelled" and not ended):
-            yield "failed", f"{tier}: failed"
+            yield "failed", tier
     yield _ENDS.get(record.outcome, _WITHOUT_REPLY)

@@ -79,7 +79,7 @@ def read(
         raise LedgerError("no ledger is named: write --ledger langroute.db, or set LANGROUTE_LEDGER")
     store, wanted = existing_store(where), Filter(since_s=since_s, until_s=until_s)
     expected = count(store, wanted)
-    figures, listed = Figures(store.name), Listing(listing or 0, expected)
+    figures, listed = Figures(_shown(store.name)), Listing(listing or 0, expected)
     for number, (record, label) in enumerate(labelled(store, wanted), 1):
         figures.add(record, label)
         if listing is not None:
@@ -93,6 +93,11 @@ def read(
             " and let it decide something"
         )
     return figures.data(settings), listed
+
+
+def _shown(name: str) -> str:
+    """Return a store's name for a page that is passed on: of a file without its folders."""
+    return name.rsplit("/", 1)[-1] if name.startswith("sqlite") else name
 
 
 def settings_of(policy: "Policy") -> Settings:

@@ -1,6 +1,6 @@
 "use strict";
 // The figures as words and tables. Text reaches the page by textContent alone.
-const langroute = (() => {
+window.langroute = (() => {
   const data = JSON.parse(document.getElementById("figures").textContent);
   // What a reader could not see, or what would turn the direction of what follows.
   const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]|\udb40[\udc00-\udc7f]/g;
@@ -41,17 +41,20 @@ const langroute = (() => {
     if (value < 1) return (value * 1000).toFixed(0) + " ms";
     return value < 100 ? value.toFixed(1) + " s" : grouped.format(Math.round(value)) + " s";
   };
-  const NO_LABELS = `no labels yet (${data.least_labels} are needed)`;
+  const tooFew = (labels) => (labels ? `too few labels (${grouped.format(labels)} of ${data.least_labels})` : "no labels yet");
   const interval = (rate) => `${percent(rate.low)} to ${percent(rate.high)}`;
   const rated = (rate, none) => {
-    if (!rate) return none ?? NO_LABELS;
+    if (!rate) return none;
     return known(rate.rate) ? `${percent(rate.rate)} (${interval(rate)})` : "none counted";
   };
-  const moment = (at_s) => new Date(at_s * 1000).toISOString().slice(0, 16).replace("T", " ");
+  const LATEST_S = 253402300799; // the year 9999
+  const iso = (at_s) => new Date(Math.min(Math.max(at_s, 0), LATEST_S) * 1000).toISOString().slice(0, 19);
+  const moment = (at_s) => iso(at_s).slice(0, 16).replace("T", " ");
   const saved = (saving) => (saving && saving.baseline_usd > 0 ? 1 - saving.cost_usd / saving.baseline_usd : null);
   const chance = (p) => (known(p) ? (p < 0.001 ? "< 0.001" : p.toFixed(3)) : "too little to say");
 
   // Tables -------------------------------------------------------------------------------------------------
+  const FIRST_ROWS = 50;
   // A column is [heading, row => text] and "n" where it holds numbers.
   const table = (name, caption, columns, rows, none) => {
     const place = document.querySelector(`[data-table="${name}"]`);
@@ -65,18 +68,26 @@ const langroute = (() => {
       head.append(cell);
     }
     const body = made.createTBody();
-    for (const row of rows) {
-      const line = body.insertRow();
-      columns.forEach(([, of, kind], number) => {
-        const cell = element(number ? "td" : "th", of(row), kind);
-        if (!number) cell.scope = "row";
-        line.append(cell);
-      });
-    }
+    const show = (some) => {
+      for (const row of some) {
+        const line = body.insertRow();
+        columns.forEach(([, of, kind], number) => {
+          const cell = element(number ? "td" : "th", of(row), kind);
+          if (!number) cell.scope = "row";
+          line.append(cell);
+        });
+      }
+    };
+    show(rows.slice(0, FIRST_ROWS));
     place.tabIndex = 0;
     place.setAttribute("role", "region");
     place.setAttribute("aria-label", caption);
     place.append(made);
+    if (rows.length <= FIRST_ROWS) return;
+    const more = element("button", `Show all ${count(rows.length)} rows`, "more");
+    more.type = "button";
+    more.addEventListener("click", () => { more.remove(); show(rows.slice(FIRST_ROWS)); });
+    place.append(more);
   };
 
   const lead = () => {
@@ -91,7 +102,7 @@ const langroute = (() => {
       ["Top tier everywhere", top ? usd(top.baseline_usd) : "unknown", top ? `for ${count(top.compared)} decisions, an estimate` : "no known price"],
       ["Escalated", percent(totals.escalated.rate), interval(totals.escalated)],
       ["Calls that failed", percent(totals.failed_calls.rate), interval(totals.failed_calls)],
-      ["Cheap model wrong", totals.misrouted ? percent(totals.misrouted.rate) : "no labels yet",
+      ["Cheap model wrong", totals.misrouted ? percent(totals.misrouted.rate) : totals.cheap_labels ? "too few labels" : "no labels yet",
         totals.misrouted ? `${interval(totals.misrouted)}, of ${count(totals.cheap_labels)} labels` : `${count(totals.cheap_labels)} of ${data.least_labels} needed`],
       ["Accepted", percent(totals.accepted.rate), interval(totals.accepted)],
     ];
@@ -127,7 +138,7 @@ const langroute = (() => {
       ["primary model", (r) => r.primary, "t"], ["fallback", (r) => r.fallback || "\u2013", "t"], ["escalates to", (r) => r.escalates_to || "\u2013", "t"],
       ["tokens in", (r) => (known(r.input_tokens) ? count(Math.round(r.input_tokens)) : "unknown"), "n"],
       ["tokens out", (r) => (known(r.output_tokens) ? count(Math.round(r.output_tokens)) : "unknown"), "n"],
-      ["verifiers", (r) => r.verifiers.join(", ") || "\u2013", "t"], ["pass rate", (r) => rated(r.passed), "n"],
+      ["verifiers", (r) => r.verifiers.join(", ") || "\u2013", "t"], ["pass rate", (r) => rated(r.passed), "r"],
       ["p50", (r) => seconds(r.latency_p50_s), "n"], ["p95", (r) => seconds(r.latency_p95_s), "n"],
       ["cost a request", (r) => usd(r.cost_per_request_usd), "n"], ["last review", (r) => r.reviewed || "\u2013", "n"],
     ], data.steps);
@@ -137,25 +148,24 @@ const langroute = (() => {
 
   const ratesOf = (totals) => [
     ["escalated", totals.escalated], ["fell back", totals.fell_back], ["repaired", totals.repaired],
-    ["calls that failed", totals.failed_calls], ["cheap model wrong", totals.misrouted],
+    ["calls that failed", totals.failed_calls], ["cheap model wrong", totals.misrouted, tooFew(totals.cheap_labels)],
   ];
   const rates = () => {
     const rows = [{step: "all", totals: data.totals}, ...data.steps];
     table("rates", "Rates by step, with 95 % intervals", [
       ["step", (r) => r.step], ["decisions", (r) => count(r.totals.decisions), "n"],
-      ...ratesOf(data.totals).map(([name], i) => [name, (r) => rated(ratesOf(r.totals)[i][1]), "n"]),
+      ...ratesOf(data.totals).map(([name], i) => [name, (r) => rated(...ratesOf(r.totals)[i].slice(1)), "n"]),
     ], rows);
     table("endpoints", "Endpoints", [
       ["endpoint", (r) => r.endpoint], ["calls", (r) => count(r.calls), "n"], ["failed", (r) => rated(r.failed), "n"],
       ["how", (r) => r.kinds.map(([kind, n]) => `${kind} ${count(n)}`).join(", ") || "\u2013", "t"],
       ["p50", (r) => seconds(r.latency_p50_s), "n"], ["p95", (r) => seconds(r.latency_p95_s), "n"], ["paid", (r) => usd(r.cost_usd), "n"],
     ], data.endpoints, "No call was made.");
-    const few = (r) => `too few labels (${count(r.labels)} of ${data.least_labels})`;
     table("verifiers", "Verifiers", [
       ["verifier", (r) => r.verifier], ["verdicts", (r) => count(r.rejected.of), "n"], ["rejected", (r) => rated(r.rejected), "n"],
       ["could not check", (r) => count(r.unsure), "n"],
-      ["accepted, but wrong", (r) => (r.agreement ? rated(r.agreement.false_accept) : few(r)), "n"],
-      ["rejected, but right", (r) => (r.agreement ? rated(r.agreement.false_reject) : few(r)), "n"],
+      ["accepted, but wrong", (r) => (r.agreement ? rated(r.agreement.false_accept) : tooFew(r.labels)), "n"],
+      ["rejected, but right", (r) => (r.agreement ? rated(r.agreement.false_reject) : tooFew(r.labels)), "n"],
       ["agreement (kappa)", (r) => (r.agreement && known(r.agreement.kappa) ? r.agreement.kappa.toFixed(2) : "\u2013"), "n"],
     ], data.verifiers, "No verifier gave a verdict.");
     say("labels-note", `${count(data.labels)} decisions have a label (feedback). Labels are about the reply returned, and hold for the decisions that were labelled: `
@@ -168,7 +178,7 @@ const langroute = (() => {
       (judged ? "labelled decisions that are right." : "decisions that ended with an accepted reply: there are too few labels to say how many were right."));
     table("policies", "Policies", [
       ["policy", (r) => r.policy.slice(0, 12)], ["decisions", (r) => count(r.decisions), "n"], ["cost a request", (r) => usd(r.cost_per_request_usd), "n"],
-      ["accepted", (r) => rated(r.accepted), "n"], ["right", (r) => rated(r.right), "n"], ["saved", (r) => percent(saved(r.saving)) || "unknown", "n"],
+      ["accepted", (r) => rated(r.accepted), "n"], ["right", (r) => rated(r.right, tooFew(r.labels)), "n"], ["saved", (r) => percent(saved(r.saving)) || "unknown", "n"],
     ], data.policies);
   };
 
@@ -228,5 +238,5 @@ const langroute = (() => {
   };
 
   for (const part of [lead, spending, worksheet, flow, rates, policies, drift, notes, theme]) part();
-  return {data, clean, element, byId, say, count, usd, percent, seconds, rated, ratesOf, interval, moment, known, saved, chance};
+  return {data, clean, element, byId, say, count, usd, percent, seconds, rated, ratesOf, interval, iso, moment, known, saved, chance};
 })();

@@ -15,7 +15,7 @@ SHOWN_SLICES = 100
 """More points than this are no longer told apart on a chart."""
 
 _LENGTHS_S = (1, 5, 15, 60, 300, 900, 3_600, 10_800, 21_600, 86_400, 604_800, 2_419_200, 29_030_400)
-"""From a second to 48 weeks; each divides the next."""
+"""From a second to 48 weeks, then ten times as long each; every one divides the next."""
 _MONDAY_S = 345_600
 """Weeks begin on Mondays (UTC): the first after the epoch is its fifth day."""
 
@@ -68,14 +68,14 @@ class Slices:
     @property
     def length_s(self) -> int:
         """Seconds that a slice is long now."""
-        return _LENGTHS_S[self._level]
+        return _length_s(self._level)
 
     def add(self, record: DecisionRecord, step: str, cost_usd: float | None) -> None:
         """Count one decision; slices become longer when there would be too many."""
         number = self._number(record.decided_at_s)
         if not self._found:
             self._first = self._last = number
-        while max(self._last, number) - min(self._first, number) >= MOST_SLICES and self._may_grow:
+        while max(self._last, number) - min(self._first, number) >= MOST_SLICES:
             self._grow()
             number = self._number(record.decided_at_s)
         self._first, self._last = min(self._first, number), max(self._last, number)
@@ -87,13 +87,9 @@ class Slices:
     def _number(self, moment_s: float) -> int:
         return floor((moment_s - _MONDAY_S) / self.length_s)
 
-    @property
-    def _may_grow(self) -> bool:
-        return self._level < len(_LENGTHS_S) - 1
-
     def _grow(self) -> None:
         self._level += 1
-        times = self.length_s // _LENGTHS_S[self._level - 1]
+        times = self.length_s // _length_s(self._level - 1)
         found: dict[int, Slice] = {}
         for number, part in self._found.items():
             found.setdefault(number // times, Slice()).merge(part)
@@ -107,7 +103,7 @@ class Slices:
 
     def shown(self) -> Timeline:
         """Return the slices as a chart shows them: no more than 100, in the same steps of length."""
-        while self._last - self._first >= SHOWN_SLICES and self._may_grow:
+        while self._last - self._first >= SHOWN_SLICES:
             self._grow()
         starts_s, parts = self.all()
         return Timeline(
@@ -119,3 +115,8 @@ class Slices:
             escalated=tuple(part.escalated for part in parts),
             failed_calls=tuple(part.failed_calls for part in parts),
         )
+
+
+def _length_s(level: int) -> int:
+    longest = len(_LENGTHS_S) - 1
+    return _LENGTHS_S[min(level, longest)] * 10 ** max(level - longest, 0)

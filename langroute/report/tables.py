@@ -9,7 +9,7 @@ from rich.text import Text
 from langroute.redaction import printable
 from langroute.report.data import ReportData, Saving, StepRow, Totals
 from langroute.report.statistics import Rate
-from langroute.report.wording import day, percent, rate, seconds, usd
+from langroute.report.wording import day, percent, rate, seconds, too_few, usd
 
 __all__ = ["tables"]
 
@@ -36,7 +36,7 @@ def _parts(data: ReportData) -> Iterator[RenderableType]:
     yield _table("routing worksheet", _WORKSHEET, data.steps)
     yield _table("endpoints", _ENDPOINTS, data.endpoints)
     yield _table("verifiers", _verifier_columns(data), data.verifiers)
-    yield _table("policies", _POLICIES, data.policies)
+    yield _table("policies", _policy_columns(data), data.policies)
     yield _table(f"drift since {day(data.recent_s)}", _DRIFT, data.drift)
     yield _table("calls that look like another step", _MISMATCHES, data.mismatches)
     for line in data.omitted:
@@ -87,7 +87,7 @@ def _paid_columns() -> list[_Column]:
 
 
 def _rate_columns(data: ReportData) -> list[_Column]:
-    none = f"no labels yet ({data.least_labels} are needed)"
+    least = data.least_labels
     names: tuple[tuple[str, Callable[[Totals], Rate | None]], ...] = (
         ("escalated", lambda totals: totals.escalated),
         ("fell back", lambda totals: totals.fell_back),
@@ -96,7 +96,10 @@ def _rate_columns(data: ReportData) -> list[_Column]:
         ("cheap model wrong", lambda totals: totals.misrouted),
     )
     found: list[_Column] = [("step", lambda row: row[0], False)]
-    found += [(name, lambda row, of=of: rate(of(row[1]), none), True) for name, of in names]
+    found += [
+        (name, lambda row, of=of: rate(of(row[1]), too_few(row[1].cheap_labels, least)), True)
+        for name, of in names
+    ]
     return found
 
 
@@ -144,8 +147,7 @@ def _verifier_columns(data: ReportData) -> list[_Column]:
     def agreed(name: str) -> Callable[..., str]:
         def text(row: object) -> str:
             agreement = getattr(row, "agreement", None)
-            few = f"too few labels ({getattr(row, 'labels', 0)} of {data.least_labels})"
-            return rate(getattr(agreement, name, None), few)
+            return rate(getattr(agreement, name, None), too_few(getattr(row, "labels", 0), data.least_labels))
 
         return text
 
@@ -159,14 +161,16 @@ def _verifier_columns(data: ReportData) -> list[_Column]:
     ]
 
 
-_POLICIES: list[_Column] = [
-    ("policy", lambda row: row.policy[:12], False),
-    ("decisions", lambda row: f"{row.decisions:,}", True),
-    ("cost a request", lambda row: usd(row.cost_per_request_usd), True),
-    ("accepted", lambda row: rate(row.accepted), True),
-    ("right", lambda row: rate(row.right, "too few labels"), True),
-    ("saved", lambda row: _saved(row.saving), True),
-]
+def _policy_columns(data: ReportData) -> list[_Column]:
+    return [
+        ("policy", lambda row: row.policy[:12], False),
+        ("decisions", lambda row: f"{row.decisions:,}", True),
+        ("cost a request", lambda row: usd(row.cost_per_request_usd), True),
+        ("accepted", lambda row: rate(row.accepted), True),
+        ("right", lambda row: rate(row.right, too_few(row.labels, data.least_labels)), True),
+        ("saved", lambda row: _saved(row.saving), True),
+    ]
+
 
 _DRIFT: list[_Column] = [
     ("measure", lambda row: row.measure, False),

@@ -90,16 +90,15 @@ class Tally:
         self.decisions = self.unknown = self.accepted = self.calls = self.failed_calls = 0
         self.escalated = self.fell_back = self.repaired = 0
         self.labels = self.right = self.cheap_labels = self.cheap_wrong = 0
-        self.cost_usd = self.known_usd = 0.0
+        self.known_usd = 0.0
         self.known = 0
         self.paid = dict.fromkeys(("accepted", "drafts", "failed", "checks", "classifiers"), 0.0)
         self.beside = Beside()
 
-    def add(self, record: DecisionRecord, label: float | None) -> None:
-        """Count one decision, and its label where it has one."""
+    def add(self, record: DecisionRecord, cost_usd: float | None, label: float | None) -> None:
+        """Count one decision, what all of it cost, and its label where it has one."""
         self.decisions += 1
         self.accepted += record.outcome == "accepted"
-        cost_usd = record.cost_usd
         if cost_usd is None:
             self.unknown += 1
         else:

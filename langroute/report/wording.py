@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from langroute.report.data import Saving, Totals
 from langroute.report.statistics import Rate
 
-__all__ = ["assumption", "day", "headline", "lately", "percent", "rate", "seconds", "usd"]
+__all__ = ["assumption", "day", "headline", "lately", "percent", "rate", "seconds", "too_few", "usd"]
 
 _WORTH_SAYING = 0.005
 """Share below which two sums are called the same."""
@@ -43,8 +43,13 @@ def percent(share: float | None) -> str:
     return f"{'0.0' if written == '-0.0' else written}%"
 
 
-def rate(found: Rate | None, none: str = "no labels yet") -> str:
-    """Return a rate with its 95 % interval: `4.2% (3.1% to 5.6%)`."""
+def too_few(labels: int, least: int) -> str:
+    """Return what stands where labels are too few for a rate: that is not the same as a rate of 0."""
+    return f"too few labels ({labels:,} of {least})" if labels else "no labels yet"
+
+
+def rate(found: Rate | None, none: str = "") -> str:
+    """Return a rate with its 95 % interval: `4.2% (3.1% to 5.6%)`; `none` for None."""
     if found is None:
         return none
     if found.rate is None:
