@@ -1,17 +1,17 @@
-"""Reading a ledger: which decisions are wanted, and all of them, page by page."""
+"""Reading a ledger: which decisions are wanted, how many, and all of them, page by page."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, column, not_, or_, select, table
+from sqlalchemy import ColumnElement, Connection, Select, and_, column, func, not_, or_, select, table
 from sqlalchemy.sql.expression import TableClause
 
 from langroute.ledger.records import AttemptRecord, DecisionRecord, FeedbackRecord
 from langroute.ledger.rows import COLUMNS, TABLES, clean, identifier, record_of
 from langroute.ledger.store import Store
 
-__all__ = ["ATTEMPTS", "DECISIONS", "FEEDBACK", "Filter", "conditions", "decisions"]
+__all__ = ["ATTEMPTS", "DECISIONS", "FEEDBACK", "Filter", "conditions", "count", "decisions"]
 
 _PAGE = 500
 
@@ -89,6 +89,13 @@ def decisions(store: Store, wanted: Filter = EVERYTHING) -> Iterator[DecisionRec
         if len(page[0]) < _PAGE:
             return
         after = page[0][-1]
+
+
+def count(store: Store, wanted: Filter = EVERYTHING) -> int:
+    """Return how many decisions are wanted."""
+    asked = select(func.count()).select_from(DECISIONS).where(*conditions(wanted))
+    with store.statements() as connection:
+        return connection.scalar(asked) or 0
 
 
 def _later(moment_s: float, id: str) -> ColumnElement[bool]:

@@ -1,4 +1,4 @@
-"""From a ledger to a report: read once, counted, and shown in the terminal or written as a page."""
+"""From a ledger to a report: its decisions are read once; a page is written whole or not at all."""
 
 import os
 import re
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from langroute.checking import bindings
 from langroute.errors import LangrouteError, LedgerError
+from langroute.ledger.records import DecisionRecord
 from langroute.report.data import ReportData
 from langroute.report.details import Settings
 from langroute.report.figures import Figures
@@ -18,9 +19,10 @@ from langroute.report.listing import Listing
 from langroute.report.page import page
 
 if TYPE_CHECKING:
+    from langroute.ledger.store import Store
     from langroute.policy import Policy, StepPolicy
 
-__all__ = ["moment", "read", "settings_of", "write_page"]
+__all__ = ["label_of", "moment", "read", "settings_of", "write_page"]
 
 _UNITS_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _AGO = re.compile(r"(\d{1,6})([mhdw])")
@@ -50,7 +52,7 @@ def moment(written: str | None, now: datetime) -> float | None:
 
 
 def read(
-    where: str | None,
+    store: "Store",
     since_s: float | None = None,
     until_s: float | None = None,
     *,
@@ -61,7 +63,7 @@ def read(
     """Return what a ledger's decisions come to, and the latest of them for a page.
 
     Args:
-        where: The ledger: a URL, or the path of a SQLite file; that of `LANGROUTE_LEDGER` where None.
+        store: Where the ledger is: the `store` of a `Ledger`.
         since_s: Unix seconds from which on decisions count.
         until_s: Unix seconds before which they do.
         settings: What the policy says of each step, see `settings_of`.
@@ -69,18 +71,15 @@ def read(
         progress: Told now and then how many decisions of how many are read.
 
     Raises:
-        LedgerError: There is no ledger, it cannot be opened, or it has no decision in that time.
+        LedgerError: It has no decision in that time.
     """
-    from langroute.ledger.reading import Filter
-    from langroute.ledger.reporting import count, existing_store, labelled
+    from langroute.ledger.reading import Filter, count, decisions
 
-    where = where or os.environ.get("LANGROUTE_LEDGER")
-    if not where:
-        raise LedgerError("no ledger is named: write --ledger langroute.db, or set LANGROUTE_LEDGER")
-    store, wanted = existing_store(where), Filter(since_s=since_s, until_s=until_s)
+    wanted = Filter(since_s=since_s, until_s=until_s)
     expected = count(store, wanted)
     figures, listed = Figures(_shown(store.name)), Listing(listing or 0, expected)
-    for number, (record, label) in enumerate(labelled(store, wanted), 1):
+    for number, record in enumerate(decisions(store, wanted), 1):
+        label = label_of(record)
         figures.add(record, label)
         if listing is not None:
             listed.add(record, label)
@@ -93,6 +92,18 @@ def read(
             " and let it decide something"
         )
     return figures.data(settings), listed
+
+
+def label_of(record: DecisionRecord) -> float | None:
+    """Return the mean score of the feedback nearest to a decision: its own, its run's or its thread's.
+
+    None where nobody said anything.
+    """
+    for about in ("decision", "run", "thread"):
+        scores = [given.score for given in record.feedback if getattr(given, about) is not None]
+        if scores:
+            return sum(scores) / len(scores)
+    return None
 
 
 def _shown(name: str) -> str:

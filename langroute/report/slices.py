@@ -119,4 +119,4 @@ class Slices:
 
 def _length_s(level: int) -> int:
     longest = len(_LENGTHS_S) - 1
-    return _LENGTHS_S[min(level, longest)] * 10 ** max(level - longest, 0)
+    return _LENGTHS_S[min(level, longest)] * int(10 ** max(level - longest, 0))

@@ -91,7 +91,7 @@ def poisoned() -> Iterator[tuple[DecisionRecord, float | None]]:
         yield dataclasses.replace(record, **_texts(record, payload), attempts=attempts), label
 
 
-_KEPT = {"decision", "attempts"}
+_KEPT = {"decision", "attempts", "feedback"}
 _KEPT_VALUES = {"outcome": 3, "why": 2}
 """One in so many of these stays as it is: what they say decides what is drawn."""
 

@@ -217,7 +217,7 @@ def test_a_phone_can_read_it_without_scrolling_sideways(browser, report):
 OPEN_EVERY_DECISION = """async () => {
     const body = document.getElementById("grid-body"), why = document.getElementById("why");
     const until = async (claim) => { while (!claim()) await new Promise((done) => setTimeout(done, 1)); };
-    const row = (place) => document.querySelector(`#grid-space .row[aria-rowindex="${place + 2}"]:not([hidden])`);
+    const row = (place) => document.querySelector(`.row[aria-rowindex="${place + 2}"]:not([hidden])`);
     let opened = 0;
     for (let place = 0; place < 500; place++) {
         body.scrollTop = place * 38;

@@ -1,0 +1,188 @@
+"""`langroute report`: tables, JSON and a page from a ledger; what is wrong is one message and exit code 2."""
+
+import dataclasses
+import json
+import sqlite3
+import sys
+from datetime import UTC, datetime
+
+import pytest
+from hostile_texts import poisoned
+from made_decisions import DAY_S, START_S
+from made_ledger import feedback
+from rich.console import Console
+
+from langroute.cli import main
+from langroute.errors import LangrouteError
+from langroute.ledger import open_store
+from langroute.policy import Policy
+from langroute.report.data import Saving
+from langroute.report.figures import Figures
+from langroute.report.making import label_of, moment, settings_of
+from langroute.report.tables import tables
+from langroute.report.wording import percent, rate, seconds, too_few, usd
+
+POLICY = """\
+tiers: {small: 'openai:nano', large: 'openai:big'}
+steps:
+  synthesis:
+    {cascade: [small, large], verify: [{confidence: {min: 0.7}}], route: {difficulty: {threshold: 0.42}}}
+  planning: {cascade: large, reviewed: 2026-10-01}
+"""
+
+
+@pytest.fixture
+def report(ledger, capsys, monkeypatch):
+    """Run `langroute report` on the ledger; gives exit code, standard output and standard error."""
+    monkeypatch.delenv("LANGROUTE_LEDGER", raising=False)
+
+    def run(*args, where=ledger):
+        with pytest.raises(SystemExit) as end:
+            main(["report", *(("--ledger", where) if where else ()), *map(str, args)])
+        return end.value.code or 0, *capsys.readouterr()
+
+    return run
+
+
+def test_the_tables_say_what_the_figures_do(report, data):
+    code, out, err = report()
+    assert (code, err) == (0, "")
+    assert out.startswith(data.headline)
+    assert data.lately in out
+    for said in ("what was paid", "routing worksheet", "endpoints", "verifiers", "drift since", "how often"):
+        assert said in out
+    assert rate(data.totals.escalated) in out
+    assert all(row.step in out for row in data.steps)
+
+
+def test_json_is_every_figure(report, data):
+    code, out, _ = report("--json")
+    assert code == 0
+    assert json.loads(out) == json.loads(json.dumps(dataclasses.asdict(data)))
+
+
+def test_the_page_is_written_and_said(report, tmp_path):
+    code, out, err = report("--html", tmp_path / "report.html", "--decisions", 10)
+    assert (code, err) == (0, "")
+    assert "report.html: " in out
+    page = (tmp_path / "report.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert len(page) > 4_000_000
+
+
+def test_the_ledger_of_the_environment_is_the_default(report, ledger, monkeypatch):
+    monkeypatch.setenv("LANGROUTE_LEDGER", ledger)
+    assert report(where=None)[0] == 0
+
+
+def test_only_decisions_of_the_time_count(report, made):
+    middle_s = START_S + 30 * DAY_S
+    written = datetime.fromtimestamp(middle_s, UTC).isoformat()
+    earlier = json.loads(report("--until", written, "--json")[1])["totals"]["decisions"]
+    later = json.loads(report("--since", written, "--json")[1])["totals"]["decisions"]
+    assert earlier == sum(record.decided_at_s < middle_s for record, _ in made)
+    assert earlier + later == len(made)
+
+
+def test_the_policy_fills_the_worksheet(report, tmp_path):
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY)
+    steps = {row["step"]: row for row in json.loads(report("--policy", path, "--json")[1])["steps"]}
+    assert steps["synthesis"]["threshold"] == "difficulty below 0.42, confidence at least 0.7"
+    assert steps["planning"]["reviewed"] == "2026-10-01"
+    assert steps["extraction"]["threshold"] == ""
+    assert set(settings_of(Policy.load(path))) == {"synthesis", "planning", ""}
+
+
+# What is wrong -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--since", "2030-01-01"), "has no decision in that time"),
+        (("--since", "yesterday"), "'yesterday' is no moment: write a date"),
+        (("--policy", "missing.yaml"), "missing.yaml"),
+    ],
+)
+def test_what_is_wrong_is_one_message(report, args, said):
+    code, out, err = report(*args)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_no_ledger_named_missing_empty_or_newer_is_said(report, tmp_path):
+    assert "LANGROUTE_LEDGER" in report(where=None)[2]
+    code, _, err = report(where=str(tmp_path / "missing.db"))
+    assert (code, list(tmp_path.iterdir())) == (2, [])
+    assert "there is no ledger at" in err
+    empty = tmp_path / "empty.db"
+    open_store(f"sqlite:///{empty}").close()
+    assert "has no decision" in report(where=str(empty))[2]
+    with sqlite3.connect(empty) as connection:
+        connection.execute("INSERT INTO langroute_migrations VALUES (999)")
+    assert "written by a newer langroute" in report(where=str(empty))[2]
+    (tmp_path / "text.db").write_text("no database" * 500)
+    assert report(where=str(tmp_path / "text.db"))[0] == 2
+
+
+def test_without_plotly_the_install_line_is_said_before_anything_is_written(report, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    code, _, err = report("--html", tmp_path / "report.html")
+    assert code == 2
+    assert "pip install 'langroute[report]'" in err
+    assert list(tmp_path.iterdir()) == []
+    assert report()[0] == 0
+
+
+def test_a_page_that_cannot_be_written_is_said(report, tmp_path):
+    assert "cannot be written" in report("--html", tmp_path / "no" / "report.html")[2]
+
+
+def test_no_name_steers_the_terminal():
+    figures = Figures("\x1b[31m")
+    for record, label in poisoned():
+        figures.add(record, label)
+    console = Console(width=200, force_terminal=True, color_system=None)
+    with console.capture() as captured:
+        console.print(tables(figures.data()))
+    assert not {"\x1b]", "\x9b", "\u202e", "\x07", "\x00"} & set(captured.get())
+    assert "\x1b]0;" not in captured.get()
+    assert "\x1b[31m" not in captured.get()
+
+
+# Words ---------------------------------------------------------------------------------------------------
+
+
+def test_moments_are_dates_times_and_how_long_ago():
+    now = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    assert moment("2026-11-01", now) == datetime(2026, 11, 1, tzinfo=UTC).timestamp()
+    assert moment("2026-11-01T08:30+02:00", now) == datetime(2026, 11, 1, 6, 30, tzinfo=UTC).timestamp()
+    assert now.timestamp() - moment("7d", now) == 7 * DAY_S
+    assert now.timestamp() - moment("90m", now) == 5_400
+    assert moment(None, now) is None
+    for wrong in ("", "7", "7y", "2026-13-01", "999999w", "now"):
+        with pytest.raises(LangrouteError, match="is no moment"):
+            moment(wrong, now)
+
+
+def test_numbers_are_written_for_people():
+    assert [usd(x) for x in (None, 0, 1234.5, 0.5, 0.01234, 0.000049, -2.5, -0.0123)] == [
+        *("unknown", "$0.00", "$1,234.50", "$0.500", "$0.0123", "$0.0000490", "-$2.50", "-$0.0123"),
+    ]
+    assert [percent(x) for x in (None, 0, 0.004, 0.0999, 0.5, 0.993, 0.9999, 1, -0.0001, -4.56)] == [
+        *("unknown", "0.0%", "0.4%", "10%", "50%", "99.3%", "> 99.9%", "100%", "0.0%", "-456%"),
+    ]
+    assert [seconds(x) for x in (None, 0.34, 1.25, 250)] == ["", "340 ms", "1.2 s", "250 s"]
+    assert (too_few(0, 20), too_few(3, 20)) == ("no labels yet", "too few labels (3 of 20)")
+    assert Saving("large", 1, 0, 2.0, 4.0).share == 0.5
+
+
+def test_the_nearest_feedback_is_the_label(made):
+    record = made[0][0]
+    assert label_of(record) is None
+    said = [feedback("t", 0.0, thread="t"), feedback("r", 0.2, run="r"), feedback("s", 0.4, run="r")]
+    assert label_of(dataclasses.replace(record, feedback=tuple(said))) == pytest.approx(0.3)
+    own = feedback("d", 1.0, decision=record.id)
+    assert label_of(dataclasses.replace(record, feedback=(*said, own))) == 1.0
