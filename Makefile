@@ -13,7 +13,7 @@ export Q DOCS SMALL LARGE
 
 OWN_TESTS := 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["tool"]["mutmut"]["pytest_add_cli_args_test_selection"])'
 
-.PHONY: demo test lint coverage mutation campaign bench clean
+.PHONY: demo test lint coverage mutation campaign bench quality clean
 
 demo: .venv/ready
 	@$(BIN)/langroute demo
@@ -45,6 +45,10 @@ campaign: .venv/ready
 bench: .venv/ready
 	$(CLEAN_ENV) $(BIN)/python tests/benchmarks/overhead.py
 	$(CLEAN_ENV) $(BIN)/python tests/benchmarks/ledger.py
+
+# Learned scores on recorded outcomes of real models, which LANGROUTE_BENCH_DATA must name; writes its RESULTS.md.
+quality: .venv/ready
+	$(CLEAN_ENV) OMP_NUM_THREADS=1 PYTHONPATH=tests/benchmarks $(BIN)/python -m quality
 
 .venv/ready: pyproject.toml
 	@echo "Setting up .venv, which takes about a minute the first time."

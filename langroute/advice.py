@@ -263,6 +263,7 @@ def _starts_higher(policy: "Policy", loc: Loc, step: "StepPolicy") -> bool:
     rules = (rule for rule in policy.rules if not rule.when.step or name in rule.when.step or not name)
     return bool(
         step.route.difficulty
+        or step.route.learned
         or step.after_tool
         or step.on_tool_error
         or step.explore

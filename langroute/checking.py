@@ -15,12 +15,14 @@ from pydantic import SecretStr
 from langroute.errors import PolicyProblem
 from langroute.problems import Loc, closest, limited, problem
 from langroute.redaction import holds_secret, names_secret, unveiled
+from langroute.verifiers.learned import Learned
 
 if TYPE_CHECKING:
     from langroute.policy import ModelSpec, Policy, StepPolicy
+    from langroute.tuning.named import NamedScore
     from langroute.verifiers import Verifier
 
-__all__ = ["STEPS", "bindings", "check"]
+__all__ = ["STEPS", "bindings", "check", "scores_of"]
 
 STEPS = ("query_rewrite", "extraction", "planning", "tool_use", "synthesis")
 """Steps that langroute tells by the shape of a call; a policy may name them without binding them."""
@@ -28,6 +30,7 @@ STEPS = ("query_rewrite", "extraction", "planning", "tool_use", "synthesis")
 
 _MOST_EXPLORED = 0.5
 """The most that the chances of all tiers of a step that explores may come to."""
+_KINDS = {"prompt": "prompts", "reply": "replies"}
 
 _CIRCLE_TOLD = 6
 """Steps of a circle that a message lists."""
@@ -183,6 +186,47 @@ def _binding(policy: "Policy", loc: Loc, step: "StepPolicy") -> Iterator[PolicyP
     yield from _forbidden(policy, cascade, loc, step)
     yield from _too_slow(policy, cascade, loc, step)
     yield from _blames(policy, loc, step)
+    yield from _scores(loc, step)
+
+
+def scores_of(policy: "Policy") -> Iterator[tuple[Loc, "NamedScore"]]:
+    """Yield every learned score that the policy names, with its place."""
+    for loc, step in bindings(policy):
+        yield from ((at, named) for at, named, _ in _named_scores(loc, step))
+
+
+def _named_scores(loc: Loc, step: "StepPolicy") -> Iterator[tuple[Loc, "NamedScore", str]]:
+    """Yield place and score of each that a step names, and what kind it must be of."""
+    if step.route.learned is not None:
+        yield (*loc, "route", "learned", "model"), step.route.learned.model, "prompt"
+    for index, verifier in enumerate(step.verify):
+        yield from _scores_within(verifier, (*loc, "verify", index))
+
+
+def _scores_within(verifier: "Verifier", loc: Loc) -> Iterator[tuple[Loc, "NamedScore", str]]:
+    at = (*loc, verifier.name)
+    if isinstance(verifier, Learned):
+        yield (*at, "model"), verifier.model, "reply"
+    for inner in getattr(verifier, "verify", ()):
+        yield from _scores_within(inner, at)
+
+
+def _scores(loc: Loc, step: "StepPolicy") -> Iterator[PolicyProblem]:
+    """Yield scores of the wrong kind, and those that do not know a tier that they would have to judge."""
+    if step.route.difficulty is not None and step.route.learned is not None:
+        message = "`learned` takes the place of `difficulty`, and both are given"
+        yield problem((*loc, "route", "difficulty"), step.route.difficulty.threshold, message, "Remove one.")
+    for at, named, kind in _named_scores(loc, step):
+        score = named.score
+        if score.kind != kind:
+            message = f"is a score of {_KINDS[score.kind]}, and here one of {_KINDS[kind]} is read"
+            yield problem(at, named.path, message, "Name the other file, or fit one of that kind.")
+            continue
+        needed = step.cascade if kind == "prompt" else step.cascade[:-1]
+        unknown = [tier for tier in needed if tier not in score.heads]
+        if unknown:
+            message = f"the score does not judge {_words(unknown)}; it was fitted for {_words(score.heads)}"
+            yield problem(at, named.path, message, "Fit it for the tiers of this step's cascade.")
 
 
 def _blames(policy: "Policy", loc: Loc, step: "StepPolicy") -> Iterator[PolicyProblem]:

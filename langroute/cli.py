@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from langroute.errors import LangrouteError, PolicyError, PolicyProblem
+from langroute.redaction import printable
 
 if TYPE_CHECKING:
     from langroute.ledger.ledger import Ledger
@@ -135,6 +136,8 @@ def explain_command(
         f"about {explained['estimated_tokens']:,} tokens in; difficulty {explained['difficulty']:.2f};"
         f" repairs {explained['repairs']}; when every tier was tried: {explained['on_exhausted']}"
     )
+    for part in explained["learned"]:
+        typer.echo(f"learned: {part['tier']} is right with {part['probability']:.2f} ({_moved(part)})")
     if explained["blame"]:
         typer.echo(f"in a graph, goes back to {explained['blame']} when a check blames its input")
 
@@ -299,6 +302,13 @@ def _rung_row(order: int, rung: dict[str, Any]) -> dict[str, str]:
         "expected_time": "" if seconds is None else f"{seconds:g} s",
         "window": "" if window is None else f"{window:,} tokens",
     }
+
+
+def _moved(part: dict[str, Any]) -> str:
+    """Return what moves a learned probability most, words of the prompt in quotes."""
+    told = [f"{one['feature']} {one['points']:+.2f}" for one in part["contributions"]]
+    told += [f"{printable(one['word'])!r} {one['points']:+.2f}" for one in part["words"]]
+    return ", ".join(told)
 
 
 def _words(names: Iterable[str]) -> str:

@@ -9,13 +9,30 @@ from langchain_core.messages import HumanMessage
 from langroute.cascade import Plan
 from langroute.decision import StepAnswer
 from langroute.effects import Flow
-from langroute.policy import Policy
+from langroute.policy import Policy, StepPolicy
 from langroute.request import Request
 from langroute.router import Router
 from langroute.routing.difficulty import Difficulty, difficulty
 from langroute.routing.money import expected_usd
 
-__all__ = ["Explanation", "explain", "without_calls"]
+__all__ = ["Explanation", "LearnedPart", "explain", "without_calls"]
+
+_FEATURES = 6
+_WORDS = 5
+"""Features and words that are told of each tier."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedPart:
+    """What a learned score says of one tier."""
+
+    tier: str
+    probability: float
+    """That the tier is right, in [0, 1]."""
+    contributions: tuple[tuple[str, float, float], ...]
+    """Feature, its value, and the points (log-odds) it adds; the largest first."""
+    words: tuple[tuple[str, float], ...]
+    """Words of the prompt and the points they add; the largest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +48,8 @@ class Explanation:
     """Endpoint to the expected USD of one call; None where its price is unknown."""
     blame: str | None
     """Earlier step that answers again a tier higher, in a graph, when a check blames this one's input."""
+    learned: tuple[LearnedPart, ...] = ()
+    """What the step's learned score says of its tiers; empty without one, or where it needs embeddings."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the explanation as plain JSON types."""
@@ -60,6 +79,18 @@ class Explanation:
                 {"feature": feature, "value": value, "points": points}
                 for feature, value, points in self.difficulty.contributions
             ],
+            "learned": [
+                {
+                    "tier": part.tier,
+                    "probability": part.probability,
+                    "contributions": [
+                        {"feature": feature, "value": value, "points": points}
+                        for feature, value, points in part.contributions
+                    ],
+                    "words": [{"word": word, "points": points} for word, points in part.words],
+                }
+                for part in self.learned
+            ],
         }
 
 
@@ -82,7 +113,32 @@ def explain(policy: Policy, prompt: str, step: str | None = None) -> Explanation
         for rung in plan.rungs
         for choice in rung.choices
     }
-    return Explanation(answer, plan, difficulty(request), request.estimated_tokens, expected, bound.blame)
+    learned = _learned(bound, request)
+    return Explanation(
+        answer, plan, difficulty(request), request.estimated_tokens, expected, bound.blame, learned
+    )
+
+
+def _learned(step: StepPolicy, request: Request) -> tuple[LearnedPart, ...]:
+    """Return what the step's learned score says of each tier of the cascade."""
+    if step.route.learned is None or step.route.learned.model.score.embeds:
+        return ()
+    from langroute.tuning.features import asked_window, prompt_features
+
+    score, features, text = (
+        step.route.learned.model.score,
+        prompt_features(request),
+        asked_window(request.asked),
+    )
+    return tuple(
+        LearnedPart(
+            tier,
+            score.probability(features, tier),
+            tuple((c.feature, c.value, c.points) for c in score.contributions(features, tier)[:_FEATURES]),
+            tuple((c.feature, c.points) for c in score.words(features, tier, text)[:_WORDS]),
+        )
+        for tier in step.cascade
+    )
 
 
 class _NotCalledError(Exception):

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from langroute.bounds import out_of_bounds
-from langroute.checking import check
+from langroute.checking import check, scores_of
 from langroute.errors import PolicyError, PolicyProblem
 from langroute.loading import read
 from langroute.problems import problem
@@ -44,6 +44,7 @@ from langroute.shapes import (
     levels_schema,
     listed,
 )
+from langroute.tuning.named import ScoreModel, paths_from
 from langroute.verifiers import VerifierSpec
 from langroute.written import ModelSpec, PriceSpec, Tier, TierPolicy, Written
 
@@ -52,6 +53,7 @@ __all__ = [
     "ClassifyPolicy",
     "DifficultyPolicy",
     "KeyBudgetPolicy",
+    "LearnedPolicy",
     "LedgerPolicy",
     "ModelSpec",
     "Policy",
@@ -74,11 +76,22 @@ class DifficultyPolicy(Written):
     """Score in [0, 1] from which a request counts as difficult."""
 
 
+class LearnedPolicy(Written):
+    """Start at the first rung that the rungs above would not better by `threshold`, by a learned score."""
+
+    model: ScoreModel
+    """File of a score of prompts, as `langroute.tuning.files.save_score` writes it."""
+    threshold: Annotated[float, Field(strict=True, ge=-1, le=1, allow_inf_nan=False)]
+    """Gain in quality, in [-1, 1], from which it is worth starting higher."""
+
+
 class RoutePolicy(Written):
     """Routing before there is a reply."""
 
     difficulty: DifficultyPolicy | None = None
-    """Without it, every request starts at the first rung."""
+    """Without it, and without `learned`, every request starts at the first rung."""
+    learned: LearnedPolicy | None = None
+    """A score fitted on what replies of the step's tiers were worth; takes the place of `difficulty`."""
 
 
 class StepPolicy(Written):
@@ -331,9 +344,11 @@ class Policy(Written):
             remedy = "Pass a path, a mapping or a Policy."
             raise PolicyError([problem((), source, "not something a policy can be read from", remedy)])
         origin = "policy" if isinstance(source, Mapping) else str(source)
+        folder = Path() if isinstance(source, Mapping) else Path(source).parent
         source = source if isinstance(source, Mapping) else read(Path(source))
         try:
-            return cls(**{str(key): value for key, value in source.items()})
+            with paths_from(folder):
+                return cls(**{str(key): value for key, value in source.items()})
         except PolicyError as error:
             problems = error.problems
         del source  # as above
@@ -362,11 +377,12 @@ class Policy(Written):
 
     @cached_property
     def digest(self) -> str:
-        """Twelve hex digits that change with anything in the policy but the values of headers.
+        """Twelve hex digits that change with anything in the policy or its scores, but the values of headers.
 
         Chat models count by class and name.
         """
         order = [list(self.tiers), list(self.steps)]  # order is meaning here, and sorted away below
+        order += [[named.score.digest] for _, named in scores_of(self)]
         canonical = json.dumps([order, self.model_dump(mode="json")], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 

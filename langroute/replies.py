@@ -1,6 +1,7 @@
 """What a call gave, in one form, and the message that goes back to the caller with its record in it."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 from uuid import uuid4
@@ -11,7 +12,7 @@ from langroute.decision import Decision
 from langroute.errors import NoReply
 from langroute.records import maker
 
-__all__ = ["Reply", "finished", "read_reply"]
+__all__ = ["Reply", "finished", "read_reply", "token_logprobs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +64,13 @@ def finished(reply: Reply, decision: Decision) -> Reply:
         return replace(reply, message=message.model_copy(update=fresh))
     message.response_metadata = metadata  # in place, as the host does: a copy costs 3 us
     return reply
+
+
+def token_logprobs(metadata: Mapping[str, Any]) -> list[float]:
+    """Return the log probability of every token that has a finite one; [] where none were returned."""
+    logprobs = metadata.get("logprobs")
+    content = logprobs.get("content") if isinstance(logprobs, Mapping) else logprobs
+    if not isinstance(content, Sequence) or isinstance(content, str):
+        return []
+    values = (token.get("logprob") for token in content if isinstance(token, Mapping))
+    return [float(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]

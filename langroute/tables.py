@@ -121,6 +121,8 @@ def _called(spec: "ModelSpec") -> str:
 def _higher_starts(policy: "Policy", step: "StepPolicy") -> Iterator[str]:
     if step.route.difficulty is not None:
         yield f"difficulty from {step.route.difficulty.threshold:g}"
+    if step.route.learned is not None:
+        yield f"learned gain from {step.route.learned.threshold:g}"
     yield from (f"after {tool}: {tier}" for tool, tier in step.after_tool.items())
     if step.on_tool_error is not None:
         yield f"on a tool error: {step.on_tool_error}"

@@ -55,7 +55,7 @@ class Embedder:
         known = yield from self._example_vectors(
             tuple(example for texts in examples.values() for example in texts)
         )
-        asked = yield from self._text_vector(text)
+        asked = yield from self.vector(text)
         if not names:
             raise ValueError("there are no examples to compare the prompt with")
         similarities = [_dot(asked, vector) for vector in known]
@@ -70,7 +70,13 @@ class Embedder:
             self._examples[texts] = known
         return known
 
-    def _text_vector(self, text: str) -> Flow[Vector]:
+    def vector(self, text: str) -> Flow[Vector]:
+        """Return the vector of one text, of length 1, as a flow.
+
+        Raises:
+            ValueError: It is of no use (zero, not a number).
+            Exception: What the embeddings raise; `TimeoutError` when they are late.
+        """
         known = self._texts.get(text)
         if known is None:
             (known,) = yield from self._embed((text,), self.timeout_s)

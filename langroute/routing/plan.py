@@ -18,11 +18,12 @@ from langroute.decision import StepAnswer
 from langroute.effects import Flow
 from langroute.errors import BudgetExceeded, NoEndpointAvailable
 from langroute.health import Obstacle
-from langroute.policy import Policy, StepPolicy
+from langroute.policy import Policy, RoutePolicy, StepPolicy
 from langroute.request import Request
 from langroute.routing.difficulty import difficulty
 from langroute.routing.explore import explored
 from langroute.routing.intent import Embedder
+from langroute.routing.learned import LearnedStart
 from langroute.routing.limits import Candidates, in_time, reachable, within_boundary
 from langroute.routing.money import rungs, stay_or_leave
 from langroute.routing.questions import DecisionModel, Told
@@ -79,6 +80,7 @@ class Planner:
         """
         self._policy = policy
         self._ranks = {tier: rank for rank, tier in enumerate(policy.tiers)}
+        self._embedder = embedder
         self._rules = Rules(policy, embedder)
         self._difficulty_model = difficulty_model
         self._unavailable = unavailable
@@ -133,7 +135,6 @@ class Planner:
         if (fixed := self._fixed(binding, request, answer, till)) is not None:
             return fixed
         reasons = [binding.bound]
-        spend: tuple[Spend, ...] = ()
         tiers = self._reachable(binding, request, answer.step, reasons, till)
         if answer.unsure:
             reasons.append(f"unsure which step this is: starts at its safe tier, {tiers[-1].tier}")
@@ -142,11 +143,8 @@ class Planner:
             tiers = tiers[(yield from self._start(tiers, binding, request, answer.step, reasons)) :]
         if step.latency_budget_s is not None:
             tiers = in_time(tiers, step.latency_budget_s, reasons)
-        start, propensity = 0, 1.0
-        if step.route.difficulty is not None and len(tiers) > 1:
-            told = yield from self._how_hard(request, answer.step, step.boundary, reasons)
-            spend = told.spend
-            start = self._hard_start(tiers, binding, told, step.route.difficulty.threshold, reasons)
+        start, spend = yield from self._scored_start(tiers, binding, request, answer.step, reasons)
+        propensity = 1.0
         if step.explore is not None:
             start, propensity = explored(step.explore, tiers, start, request, answer.step, reasons)
         if start:
@@ -201,7 +199,13 @@ class Planner:
         step, output_tokens = binding.step, binding.step.expected_output_tokens
         limit_usd = self._policy.budget.approve_above_usd
         left = reachable(self._at_stake(binding, request, []), request, output_tokens, None, [])
-        worded = self._rules or step.after_tool or step.on_tool_error or step.route.difficulty or step.explore
+        worded = (
+            self._rules
+            or step.after_tool
+            or step.on_tool_error
+            or step.route != RoutePolicy()
+            or step.explore
+        )
         for start in range(len(left) if worded else min(1, len(left))):
             tiers = left[start:]
             if step.latency_budget_s is not None:
@@ -270,6 +274,23 @@ class Planner:
         else:
             reasons.append(f"{why}: wants {tier}, below where the step starts, so it has no effect")
         return max(at, start)
+
+    def _scored_start(
+        self, tiers: Sequence[Candidates], binding: _Binding, request: Request, step: str, reasons: list[str]
+    ) -> Flow[tuple[int, tuple[Spend, ...]]]:
+        """Return the rung that the step's scores ask for, and what they cost."""
+        route, start = binding.step.route, 0
+        spend: tuple[Spend, ...] = ()
+        if len(tiers) > 1 and route.difficulty is not None:
+            told = yield from self._how_hard(request, step, binding.step.boundary, reasons)
+            start, spend = (
+                self._hard_start(tiers, binding, told, route.difficulty.threshold, reasons),
+                told.spend,
+            )
+        if len(tiers) > 1 and route.learned is not None:
+            learned = LearnedStart(route.learned, self._embedder, step, binding.step.boundary)
+            start = max(start, (yield from learned.rung(request, [tier.tier for tier in tiers], reasons)))
+        return start, spend
 
     def _hard_start(
         self,

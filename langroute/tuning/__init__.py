@@ -1,4 +1,7 @@
 """Learning from recorded outcomes: scores, thresholds with a stated confidence, what another policy would do.
 
-Needs the extra `langroute[tune]`, which `import langroute` and routed calls never ask for.
+Read in this order: `outcomes`, `features`, `signals`, `learned` (a score as it is used), `scores` (how it
+is fitted); then `guarantee`, `sweep`, `thresholds`, `writing`; then `replay`, `offpolicy`, `whatif`. All
+but a learned score, which wants `langroute[learned]`, needs the extra `langroute[tune]`; `import langroute`
+and calls of a policy without a learned score ask for neither.
 """

@@ -19,6 +19,7 @@ from langroute.verifiers.custom import Custom
 from langroute.verifiers.grounded import Grounded
 from langroute.verifiers.judge import Agreement, Judge
 from langroute.verifiers.language import Language
+from langroute.verifiers.learned import Learned
 from langroute.verifiers.refusal import NoHedging, NoRefusal
 from langroute.verifiers.schema import RequiredFields, Schema
 from langroute.verifiers.spec import VerifierSpec
@@ -39,6 +40,7 @@ __all__ = [
     "Grounded",
     "Judge",
     "Language",
+    "Learned",
     "Length",
     "NoHedging",
     "NoRefusal",
@@ -70,6 +72,7 @@ VERIFIERS: Mapping[str, type[Verifier]] = MappingProxyType(
             Grounded,
             Judge,
             Language,
+            Learned,
             Length,
             NoHedging,
             NoRefusal,

@@ -1,12 +1,13 @@
 """Confidence: how sure a model was, by its token probabilities or by its own word."""
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
 from langroute.cascade import Verdict
+from langroute.replies import token_logprobs
 from langroute.verifiers.base import Case, Verifier
 from langroute.verifiers.exchange import fenced_exchange
 
@@ -31,7 +32,7 @@ class Confidence(Verifier):
 
     def check(self, case: Case) -> Verdict:
         """Accept a reply whose tokens were likely enough."""
-        logprobs = _logprobs(case.reply.response_metadata)
+        logprobs = token_logprobs(case.reply.response_metadata)
         if not logprobs:
             return self.rejects("no logprobs were returned, so the confidence cannot be checked", unsure=True)
         value = min(logprobs) if self.of == "lowest" else sum(logprobs) / len(logprobs)
@@ -83,13 +84,3 @@ class SelfRated(Verifier):
                 f"the model rates its certainty {score:.2f}, below {self.min:.2f}", score, spend=spend
             )
         return self.accepts(f"the model rates its certainty {score:.2f}", score, spend=spend)
-
-
-def _logprobs(metadata: Mapping[str, Any]) -> list[float]:
-    """Return the log probability of every token that has a finite one; [] where none were returned."""
-    logprobs = metadata.get("logprobs")
-    content = logprobs.get("content") if isinstance(logprobs, Mapping) else logprobs
-    if not isinstance(content, Sequence) or isinstance(content, str):
-        return []
-    values = (token.get("logprob") for token in content if isinstance(token, Mapping))
-    return [float(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]

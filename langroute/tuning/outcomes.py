@@ -1,0 +1,170 @@
+"""What learning is made from: one record for each reply whose worth is known, wherever it was written."""
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.messages import AIMessage, HumanMessage
+
+from langroute.errors import LangrouteError
+from langroute.request import EMPTY, Request
+from langroute.tuning.features import Features, prompt_features, request_values
+from langroute.tuning.signals import reply_values
+
+__all__ = ["Outcome", "OutcomeError", "outcome_of", "read_outcomes"]
+
+
+class OutcomeError(LangrouteError, ValueError):
+    """A file of outcomes that cannot be read: which row, what is wrong, what to write."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """One reply of one tier to one query, and how good it was."""
+
+    query: str
+    """Names the query: outcomes of several tiers on one query share it, and are never split apart."""
+    tier: str
+    score: float
+    """How good the reply was, in [0, 1]; most often 0 or 1."""
+    prompt: Features = field(repr=False)
+    """The query as numbers; no text is kept."""
+    reply: Mapping[str, float] = field(default_factory=lambda: EMPTY, repr=False)
+    """The reply as named values (`langroute.tuning.signals`); empty where it is not known."""
+    verdicts: Mapping[str, float] = field(default_factory=lambda: EMPTY)
+    """Verifier to its score in [0, 1]; 1 or 0 where it gives none."""
+    step: str = ""
+    model: str = ""
+    cost_usd: float | None = None
+    chosen_by: str = ""
+    """What chose the tier: a plan, an escalation, exploration, or a test that asked them all."""
+    propensity: float | None = None
+    """Probability in (0, 1] with which the tier was chosen; None where it is not known."""
+    tenant: str = ""
+    day: str = ""
+    """Day of the call, `2026-11-22`."""
+
+    def after(self) -> Features:
+        """Return what is known after the reply: prompt, reply and verdicts together."""
+        found = {f"verdict={name}": score for name, score in self.verdicts.items()}
+        return Features({**self.prompt.values, **self.reply, **found}, self.prompt.text, self.prompt.vector)
+
+
+def outcome_of(
+    row: Mapping[str, Any], place: str = "the row", embeddings: Embeddings | None = None
+) -> Outcome:
+    """Return the outcome that a row of a file holds.
+
+    Args:
+        row: `query` (or `query_id`), `tier` (or `model`), `score` and `prompt`; where they are known also
+            `response`, `verdicts` (a mapping, or JSON of one), `tools` (a list, or JSON of one), `step`,
+            `model`, `cost_usd`, `chosen_by`, `propensity`, `tenant`, `day`.
+        place: Where the row stands, for errors.
+        embeddings: Embed the prompts, in place of their hashed text; the same must be given to what routes.
+
+    Raises:
+        OutcomeError: A column is missing or holds something else.
+    """
+    query, tier = row.get("query", row.get("query_id")), row.get("tier") or row.get("model")
+    prompt = row.get("prompt")
+    if query is None or not tier or not isinstance(prompt, str):
+        needed = "`query`, `tier`, `score` and `prompt`"
+        raise OutcomeError(f"{place} has not all of {needed}: it has {', '.join(map(str, row)) or 'nothing'}")
+    score = _number(row.get("score"), "score", place)
+    if score is None or not 0 <= score <= 1:
+        raise OutcomeError(f"{place} has the score {row.get('score')!r}: write a number from 0 to 1")
+    propensity = _number(row.get("propensity"), "propensity", place)
+    if propensity is not None and not 0 < propensity <= 1:
+        raise OutcomeError(f"{place} has the propensity {propensity:g}: it is a probability above 0, up to 1")
+    tools = _json(row.get("tools"), list, "tools", place) or []
+    request = Request((HumanMessage(prompt),), tools=tuple(tools))
+    response = row.get("response")
+    reply = reply_values(request, AIMessage(response)) if isinstance(response, str) else EMPTY
+    verdicts = _json(row.get("verdicts"), dict, "verdicts", place) or {}
+    told = {key: str(row[key]) for key in ("step", "model", "chosen_by", "tenant", "day") if row.get(key)}
+    return Outcome(
+        query=str(query),
+        tier=str(tier),
+        score=score,
+        prompt=_prompt(request, embeddings),
+        reply=reply,
+        verdicts={str(name): float(value) for name, value in verdicts.items()},
+        cost_usd=_number(row.get("cost_usd"), "cost_usd", place),
+        propensity=propensity,
+        **told,
+    )
+
+
+def _prompt(request: Request, embeddings: Embeddings | None) -> Features:
+    if embeddings is None:
+        return prompt_features(request)
+    # As `Embedder` of routing has it, which embeds the question when it routes.
+    (vector,) = embeddings.embed_documents([request.asked])
+    length = math.hypot(*vector)
+    return Features(request_values(request), vector=tuple(value / length for value in vector))
+
+
+def read_outcomes(path: str | Path, *, embeddings: Embeddings | None = None) -> Iterator[Outcome]:
+    """Yield the outcomes of a `.parquet`, `.jsonl` or `.csv` file, one row at a time; see `outcome_of`.
+
+    Raises:
+        OutcomeError: The file is of another kind, or a row cannot be read; the message names the row.
+        ImportError: Parquet without pyarrow; the message is the install line.
+    """
+    file = Path(path)
+    readers = {".parquet": _parquet, ".jsonl": _jsonl, ".csv": _csv}
+    reader = readers.get(file.suffix.lower())
+    if reader is None:
+        raise OutcomeError(f"{file} is none of {', '.join(readers)}: write the outcomes as one of them")
+    for number, row in enumerate(reader(file), 1):
+        yield outcome_of(row, f"row {number} of {file}", embeddings)
+
+
+def _parquet(file: Path) -> Iterable[Mapping[str, Any]]:
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise ImportError("outcomes in Parquet need pyarrow: pip install 'langroute[tune]'") from None
+    for batch in parquet.ParquetFile(file).iter_batches(batch_size=1_000):
+        yield from batch.to_pylist()
+
+
+def _jsonl(file: Path) -> Iterable[Mapping[str, Any]]:
+    with file.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield _json(line, dict, "line", f"line {number} of {file}") or {}
+
+
+def _csv(file: Path) -> Iterable[Mapping[str, Any]]:
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        for row in csv.DictReader(lines):
+            yield {name: value for name, value in row.items() if value != ""}  # CSV has no other nothing
+
+
+def _number(value: Any, name: str, place: str) -> float | None:
+    if value is None or value == "":
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise OutcomeError(f"{place} has the {name} {value!r}, which is no number") from None
+    return None if number != number else number  # noqa: PLR0124 - pandas writes NaN for what is missing
+
+
+def _json(value: Any, kind: type, name: str, place: str) -> Any:
+    if value is None or value == "" or isinstance(value, kind):
+        return value
+    try:
+        read = json.loads(value)
+    except (TypeError, ValueError):
+        read = None
+    if not isinstance(read, kind):
+        wanted = "an object" if kind is dict else "a list"
+        raise OutcomeError(f"{place} has no JSON of {wanted} for {name}")
+    return read
