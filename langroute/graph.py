@@ -286,9 +286,8 @@ class _Drawing:
             return {}
         saved = visit.saved
         accept, cascade = cast("Accept", saved.move), visit.ended(saved)
-        decision = cascade.decision(
-            saved.step_answer, saved.plan, "best" if accept.best else "accepted", accept.attempt
-        )
+        outcome = "best" if accept.best else "accepted"
+        decision = cascade.decision(saved.step_answer, saved.plan, outcome, accept.attempt)
         update = yield from visit.spec.hand_over(cascade, decision, visit.config)
         return visit.marked(update, saved) if blamers(self.builder, visit.spec) else update
 
@@ -296,10 +295,7 @@ class _Drawing:
         """Raise what every attempt came to."""
         saved = visit.saved
         cascade = visit.ended(saved)
-        errors = [
-            RejectedReply(attempt.account) if attempt.failure is None else FailedCall(attempt.account)
-            for attempt in saved.attempts
-        ]
+        errors = [(RejectedReply if a.failure is None else FailedCall)(a.account) for a in saved.attempts]
         error = obituary(saved.plan, saved.attempts, errors)
         visit.spec.forget(cascade.call_id)
         cascade.report(error, saved.step_answer, saved.plan)
