@@ -127,8 +127,8 @@ class DecisionRecord:
     policy: str
     """Digest of the policy that decided."""
     thread: str | None
-    """Thread of the conversation (`thread_id`); None where there is none. An id of more than 512 characters
-    is kept as `=` and its SHA-256."""
+    """Thread of the conversation (`thread_id`); None where there is none. An id of more than 512 characters,
+    or one that is no UTF-8, is kept as `=` and its SHA-256."""
     run: str | None
     """Run it belongs to: what the metadata says as `langroute_run`, else the `run_id` that a graph or the
     call was given, else an id made for one invocation of a graph; None for a call on its own."""
