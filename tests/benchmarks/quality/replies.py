@@ -100,7 +100,7 @@ def tool_calls() -> Table:
         "BFCL tool calls, after the reply",
         f"Score of the reply beside the schemas of its tools; {len(rows[0])} queries to learn from and to set"
         f" the threshold for {FLOOR:.0%} of the strong model's quality, {len(rows[1])} to test; the weak call"
-        " is always paid. A plain threshold keeps the floor about half of the time; the sure one is set by"
+        " is always paid. A plain threshold is the estimate's; the sure one is set by"
         " a paired lower bound.",
     )
     means: dict[str, list[float]] = {}
