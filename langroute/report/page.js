@@ -217,6 +217,7 @@ window.langroute = (() => {
     const said = [
       "Costs are those in the ledger: price and reported usage, or an estimate where no usage was reported. An unknown cost is left out and counted, never taken as 0.",
       data.assumption,
+      "A decision that gave no reply is paid for and saves nothing: the baseline counts returned replies alone.",
       "Intervals are Wilson's, at 95 %. They hold for decisions drawn from the same traffic, and take no account of runs in which several decisions share a fate.",
       "Quantiles of latency are within 1 % (a histogram with logarithmic bounds). Drift is tested by permuting slices of time, Holm-adjusted.",
       "Prompts and replies are never in this file, whatever the ledger keeps.",

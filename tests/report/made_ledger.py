@@ -8,9 +8,9 @@ from langroute.ledger.rows import write
 from langroute.ledger.store import open_store
 
 
-def write_ledger(path: Path, made) -> str:
-    """Write decisions and feedback to a SQLite file; return its URL."""
-    url = f"sqlite:///{path}"
+def write_ledger(place: Path | str, made) -> str:
+    """Write decisions and feedback to a SQLite file, or to the store at a URL; return the URL."""
+    url = f"sqlite:///{place}" if isinstance(place, Path) else place
     store = open_store(url)
     rows = []
     for number, (record, label) in enumerate(made):

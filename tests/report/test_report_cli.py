@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from hostile_texts import poisoned
 from made_decisions import DAY_S, START_S
-from made_ledger import feedback
+from made_ledger import feedback, write_ledger
 from rich.console import Console
 
 from langroute.cli import main
@@ -82,6 +82,18 @@ def test_only_decisions_of_the_time_count(report, made):
     later = json.loads(report("--since", written, "--json")[1])["totals"]["decisions"]
     assert earlier == sum(record.decided_at_s < middle_s for record, _ in made)
     assert earlier + later == len(made)
+
+
+def test_a_ledger_on_either_database_gives_what_its_decisions_give(database_url, made, report):
+    write_ledger(database_url, made[:600])
+    figures = Figures()
+    for record, label in made[:600]:
+        figures.add(record, label)
+    code, out, _ = report("--json", where=database_url)
+    read_back = json.loads(out)
+    assert (code, "ostgres" in read_back["ledger"]) == (0, "ostgres" in database_url)
+    expected = json.loads(json.dumps(dataclasses.asdict(figures.data())))
+    assert read_back | {"ledger": ""} == expected
 
 
 def test_the_policy_fills_the_worksheet(report, tmp_path):
