@@ -1,6 +1,6 @@
 """What a ledger keeps: a decision, its attempts, and what people or tests said of it, field by field.
 
-Every field is a column of the table of the same name, in this order; docs/ledger.md is generated from here.
+Every field is a column of the table of the same name, in this order; TABLES.md is generated from here.
 JSON columns hold text in the database, and here plain Python values or langroute's own records. Money is in
 USD, an unknown cost is None and never 0, times are in seconds, moments in Unix seconds.
 """

@@ -13,14 +13,14 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from scenes import BAD, GOOD, routed
 from sqlalchemy import inspect, text
+from tables_described import documentation
 
 from langroute import Ledger, add_routed_step
-from langroute.ledger.fields import documentation
 from langroute.ledger.records import DecisionRecord
 from langroute.ledger.rows import COLUMNS, TABLES
 from langroute.testing import capture_decisions
 
-DOCS = Path(__file__).parents[2] / "docs" / "ledger.md"
+DOCS = Path(__file__).parents[2] / "langroute" / "ledger" / "TABLES.md"
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -35,7 +35,9 @@ def kept(ledger: Ledger, **wanted: Any) -> list[DecisionRecord]:
 
 
 def test_description_of_the_tables_is_that_of_the_records() -> None:
-    assert DOCS.read_text() == documentation(), "python -m langroute.ledger.fields > docs/ledger.md"
+    assert DOCS.read_text() == documentation(), (
+        "python tests/ledger/tables_described.py > langroute/ledger/TABLES.md"
+    )
 
 
 @pytest.mark.parametrize("kind", TABLES, ids=lambda kind: kind.__name__)
