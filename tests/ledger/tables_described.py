@@ -1,4 +1,4 @@
-"""The description of the ledger's tables, made from the records: `python tests/ledger/tables_described.py`."""
+"""The description of the ledger's tables, made from the records; run as a program, it prints it."""
 
 import ast
 import inspect
@@ -17,7 +17,7 @@ _TYPES = {"str": "text", "int": "integer", "float": "number", "Json": "JSON"}
 _HEAD = """\
 # What the ledger keeps
 
-Generated from `langroute/ledger/records.py` by `python tests/ledger/tables_described.py`; a test compares the two.
+Generated from `records.py` by `python tests/ledger/tables_described.py`; a test compares the two.
 
 SQLite and PostgreSQL hold the same tables. Money is in USD: a cost that nobody knows is NULL, never 0.
 Moments are in Unix seconds, durations in seconds, scores in [0, 1]. JSON stands in text columns.
