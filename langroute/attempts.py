@@ -76,6 +76,10 @@ class Attempt:
     """Seconds that the verifiers took."""
     first_token_s: float | None = None
     """Seconds to the first content of a streamed reply."""
+    began_at_s: float | None = None
+    """When the call began, in seconds since 1970; None where that was not kept."""
+    finish_reasons: tuple[str, ...] = ()
+    """Why the reply ended, in the provider's words, lower case."""
 
     @property
     def merit(self) -> tuple[int, float]:

@@ -60,6 +60,8 @@ class ModelCall:
     gate: Gate | None = field(default=None, repr=False)
     """Holds what the caller's own stream shows; None where the caller waits for the whole reply."""
     started_s: float = 0.0
+    began_at_s: float | None = None
+    """When the attempt began, in seconds since 1970."""
     first_token_s: float | None = None
     """Seconds to the first content of a streamed reply."""
     size: int = 0
@@ -257,6 +259,8 @@ class Answered:
     first_token_s: float | None
     config: RunnableConfig = field(repr=False)
     """Config of the attempt: who hears what its verifiers call."""
+    began_at_s: float | None = None
+    """When the call began, in seconds since 1970."""
 
 
 made_routed, made_answered = maker(Routed), maker(Answered)

@@ -38,6 +38,8 @@ class Decision:
     """Index of the attempt whose reply was returned; None where none was."""
     spend: tuple[Spend, ...] = ()
     """Classifiers' calls, before the first attempt; embeddings, which report no usage, are not here."""
+    began_at_s: float | None = None
+    """When the step began, in seconds since 1970; None where that was not kept."""
 
     @property
     def cost_usd(self) -> float | None:

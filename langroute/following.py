@@ -5,6 +5,7 @@ sync and async, whole and streamed, are one decision.
 """
 
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -46,13 +47,15 @@ from langroute.failures import charged, classify
 from langroute.faults import fault_of
 from langroute.histories import portable
 from langroute.judging import Judge, continuation_messages, repair_messages, too_late
+from langroute.observe import surroundings
 from langroute.replies import Reply, finished, read_reply
 from langroute.request import Request
 from langroute.routing.money import expected_usd
-from langroute.runs import Group, Recording, attempt_config, record, start_group
+from langroute.runs import Group, Recording, attempt_config, record, stamp, start_group, tags
 from langroute.spending import bill, guessed
 from langroute.targets import target
 from langroute.timing import IDLE_S, Limits
+from langroute.verifiers.finish import finish_words
 from langroute.wire import CALL_S, Line
 
 if TYPE_CHECKING:
@@ -79,7 +82,8 @@ class Cascade:
         self._router = router
         self._request = request
         self._config = config
-        self.tell = partial(router.tell, request, config)
+        self.tell = partial(router.tell, request, config, context=surroundings())
+        self.began_at_s: float | None = time.time()
         # An id, not a secret; uuid4 costs 3 us.
         self.call_id = f"{random.getrandbits(128):032x}"
         self.attempts: list[Attempt] = []
@@ -181,7 +185,7 @@ class Cascade:
         self._calls.append(call)
         endpoint = self._router.endpoints.by_name[move.endpoint]
         clock = self._router.clock
-        began_s = clock()
+        began_s, call.began_at_s = clock(), time.time()
         if move.wait_s:
             yield pause(move.wait_s + random.uniform(0, _JITTER_S))  # noqa: S311 - spreads callers, no secret
         admission = admit(self._router.breakers, self._request, plan, self.attempts, move, endpoint)
@@ -189,7 +193,7 @@ class Cascade:
             tokens = self._router.policy.step(plan.step).expected_output_tokens
             admission = yield from pay(admission, self._request, move, endpoint, call.messages, tokens)
         if isinstance(admission, Refused):
-            self._append(admission.attempt, None)
+            self._append(replace(admission.attempt, began_at_s=call.began_at_s), None)
             self._errors.append(admission.error)
             return None
         call.admission, call.started_s = admission, clock()
@@ -199,7 +203,8 @@ class Cascade:
             self._not_answered(plan, move, call, error, clock() - began_s)
             yield from admission.settle(lambda: self.attempts[-1].cost_usd)
             return None
-        answered = made_answered(move, reply, clock() - began_s, call.first_token_s, call.config)
+        took_s = clock() - began_s
+        answered = made_answered(move, reply, took_s, call.first_token_s, call.config, call.began_at_s)
         try:
             if admission.reservation is not None:
                 yield from admission.settle(lambda: bill(endpoint, self._request, reply.message)[1])
@@ -251,17 +256,10 @@ class Cascade:
     def _open(self, judge: Judge, plan: Plan, move: Call) -> ModelCall:
         """Return the effect that makes the call, with its run, its stamp and its gates."""
         endpoint = self._router.endpoints.by_name[move.endpoint]
-        number = len(self.attempts)
-        metadata = {
-            **self._request.metadata,
-            "langroute_step": plan.step,
-            "langroute_tier": move.tier,
-            "langroute_endpoint": move.endpoint,
-            "langroute_attempt": number,
-            "langroute_call_id": self.call_id,
-        }
+        number, digest = len(self.attempts), self._router.policy.digest
+        told = {**self._request.metadata, **stamp(plan, move, number, self.call_id, digest)}
         chosen = target(endpoint, self._request)
-        config = attempt_config(self._config, self._group, number, metadata)
+        config = attempt_config(self._config, self._group, number, told, tags(plan, move))
         if chosen.config:
             config = merge_configs(chosen.config, config)
         commit, passes = judge.commit_point(self.attempts), judge.passes_prefix
@@ -310,6 +308,8 @@ class Cascade:
             answered.latency_s,
             judged_s,
             answered.first_token_s,
+            answered.began_at_s,
+            finish_words(message),
         )
 
     def _append(self, attempt: Attempt, reply: Reply | None) -> None:
@@ -324,7 +324,15 @@ class Cascade:
         failure = classify(error) if isinstance(error, Exception) else None
         call.failed(failure)
         endpoint = self._router.endpoints.by_name[move.endpoint]
-        attempt = Attempt(move.tier, move.endpoint, move.why, "cancelled", latency_s=latency_s)
+        attempt = Attempt(
+            move.tier,
+            move.endpoint,
+            move.why,
+            "cancelled",
+            latency_s=latency_s,
+            first_token_s=call.first_token_s,
+            began_at_s=call.began_at_s,
+        )
         if failure is None:
             attempt = guessed(attempt, endpoint, self._request, call.size)
             if call.admission is not None:
@@ -362,7 +370,8 @@ class Cascade:
     def decision(self, answer: StepAnswer, plan: Plan, outcome: Any, chosen: int | None = None) -> Decision:
         """Return the record of what was decided and tried so far."""
         spend = (*answer.spend, *plan.spend)
-        return made_decision(self.call_id, answer, plan, tuple(self.attempts), outcome, chosen, spend)
+        attempts = tuple(self.attempts)
+        return made_decision(self.call_id, answer, plan, attempts, outcome, chosen, spend, self.began_at_s)
 
     def report(self, error: BaseException, answer: StepAnswer, plan: Plan) -> None:
         """Tell of a decision that gave no reply, and let langroute's own errors carry it."""

@@ -235,7 +235,7 @@ class _Drawing:
             return visit.stand(began)
         if visit.spec.blame is not None:
             higher = with_blame(self.builder, visit.spec, higher, began, visit.values)
-        return visit.go(Saved(cascade.call_id, answer, higher, began=began))
+        return visit.go(Saved(cascade.call_id, answer, higher, began=began, began_at_s=cascade.began_at_s))
 
     def _call(self, visit: "_Visit") -> Flow[Command[Any]]:
         """Make the call that led here."""

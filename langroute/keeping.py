@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from langroute.ledger.ledger import Ledger
     from langroute.ledger.records import AttemptRecord, DecisionRecord
 
-__all__ = ["RUN_KEY", "Finished", "Keeper"]
+__all__ = ["RUN_KEY", "Finished", "Keeper", "thread_of"]
 
 RUN_KEY = "langroute_run"
 """Key of the config's metadata under which a caller says the run."""
@@ -166,10 +166,9 @@ class Finished(NamedTuple):
         metadata = self.asked.metadata
         told = self.config.get("configurable") or EMPTY
         around = (self.around or EMPTY).get("configurable") or EMPTY
-        thread = told.get("thread_id") or around.get("thread_id") or metadata.get("thread_id")
         keys = {key: identifier(str(metadata[key])) for key in self.keeper.keys if key in metadata}
         return {
-            "thread": None if thread is None else str(thread),
+            "thread": thread_of(self.config, self.around, metadata),
             "run": self._run(told.get(_RUNTIME) or around.get(_RUNTIME)),
             "node": self._node(),
             "keys": keys or None,
@@ -208,6 +207,16 @@ class Finished(NamedTuple):
         prompt = [{"role": m.type, "text": text} for m, text in zip(asked.messages, asked.texts, strict=True)]
         change = redact if kept == "redacted" else str
         return {"prompt": _changed(prompt, change) or None, "reply": _changed(reply, change)}
+
+
+def thread_of(
+    config: RunnableConfig, around: RunnableConfig | None, metadata: Mapping[str, Any]
+) -> str | None:
+    """Return the id of a call's thread: from its config, the config around it, or its metadata; else None."""
+    told = config.get("configurable") or EMPTY
+    outer = (around or EMPTY).get("configurable") or EMPTY
+    thread = told.get("thread_id") or outer.get("thread_id") or metadata.get("thread_id")
+    return None if thread is None else str(thread)
 
 
 def _attempt_record(decision: Decision, number: int, attempt: Attempt, at_s: float) -> "AttemptRecord":

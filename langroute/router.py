@@ -4,12 +4,14 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
+from contextvars import Context
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
 
 from langroute.accounts import Store
 from langroute.budget import Purse
@@ -18,8 +20,8 @@ from langroute.decision import Decision, StepAnswer
 from langroute.effects import Flow, Io, run
 from langroute.endpoints import Endpoint, Endpoints
 from langroute.health import Health, Obstacle
-from langroute.keeping import Keeper
-from langroute.observe import notify
+from langroute.keeping import Keeper, thread_of
+from langroute.observe import LISTENERS, Scene, notify, publish
 from langroute.policy import Policy, StepPolicy
 from langroute.request import Request
 from langroute.routing.intent import Embedder
@@ -110,10 +112,34 @@ class Router:
         reply: AIMessage | None = None,
         *,
         node: str | None = None,
+        context: Context | None = None,
     ) -> Io | None:
-        """Tell observers and ledger of a decision; return what its reply must wait for, None for nothing."""
+        """Tell observers and ledger of a decision; return what its reply must wait for, None for nothing.
+
+        Args:
+            request: What was asked.
+            config: The call's config.
+            decision: What was decided.
+            reply: What is returned, None where nothing is.
+            node: The node that stands for all nodes of a drawn step.
+            context: The context in which the step began; None where nobody listened then.
+        """
         notify(decision)
+        if LISTENERS:
+            publish(decision, self._scene(request, config), context)
         return None if self.keeper is None else self.keeper.keep(request, config, decision, reply, node)
+
+    def _scene(self, request: Request, config: RunnableConfig) -> Scene:
+        """Return what is known of a decision beside its record."""
+        thread = thread_of(config, var_child_runnable_config.get(), request.metadata)
+        swapped = request.kwargs.get("model")
+        return Scene(self.policy.digest, *self._names, None if swapped is None else str(swapped), thread)
+
+    @cached_property
+    def _names(self) -> tuple[frozenset[str], Mapping[str, tuple[str, str]]]:
+        """The policy's steps, and provider and model of each endpoint."""
+        models = {name: (known.provider, known.model_name) for name, known in self.endpoints.by_name.items()}
+        return frozenset((*self.policy.steps, "default")), models
 
     def rank(self, tier: str) -> int:
         """Return the position of a tier, 0 the cheapest."""

@@ -21,6 +21,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, mess
 from langchain_core.runnables import RunnableConfig, ensure_config
 from langchain_core.runnables.config import var_child_runnable_config
 
+from langroute.cascade import Call, Plan
 from langroute.effects import Io
 from langroute.gates import Commit, Gate, Joint, Shown
 from langroute.streams import CHUNKS, EVENTS
@@ -32,7 +33,9 @@ __all__ = [
     "record",
     "show_whole",
     "shown_already",
+    "stamp",
     "start_group",
+    "tags",
     "unheard",
 ]
 
@@ -91,14 +94,52 @@ def _configuration(config: RunnableConfig) -> tuple[Any, ...]:
     return config.get("callbacks"), None, False, config.get("tags"), None, config.get("metadata"), None
 
 
-def attempt_config(
-    config: RunnableConfig, group: Group | None, attempt: int, metadata: dict[str, Any]
-) -> RunnableConfig:
-    """Return the config of one attempt: the caller's, under the group, with the metadata given.
+def stamp(plan: Plan, call: Call, attempt: int, call_id: str, policy: str) -> dict[str, Any]:
+    """Return what the metadata of an attempt's run says of it: plain values to filter by, and no text.
 
-    Without callbacks of its own it is given those of the ambient config, which would be inherited.
+    Args:
+        plan: The step's plan.
+        call: The attempt's call.
+        attempt: Its number in the step, from 0.
+        call_id: Id of the decision.
+        policy: Digest of the policy.
+    """
+    choices = (choice for rung in plan.rungs for choice in rung.choices)
+    expected = next((choice.expected_usd for choice in choices if choice.endpoint == call.endpoint), None)
+    told = {
+        "langroute_step": plan.step,
+        "langroute_tier": call.tier,
+        "langroute_endpoint": call.endpoint,
+        "langroute_attempt": attempt,
+        "langroute_why": call.why,
+        "langroute_call_id": call_id,
+        "langroute_policy": policy,
+    }
+    return told if expected is None else {**told, "langroute_expected_usd": expected}
+
+
+def tags(plan: Plan, call: Call) -> list[str]:
+    """Return the tags of an attempt's run."""
+    return [f"langroute:step:{plan.step}", f"langroute:tier:{call.tier}", f"langroute:why:{call.why}"]
+
+
+def attempt_config(
+    config: RunnableConfig,
+    group: Group | None,
+    attempt: int,
+    metadata: dict[str, Any],
+    tags: Sequence[str] = (),
+) -> RunnableConfig:
+    """Return the config of one attempt: the caller's, under the group, with the metadata and more tags.
+
+    Without callbacks or tags of its own it is given those of the ambient config, which would be inherited.
     """
     own: RunnableConfig = {**config, "metadata": metadata}
+    if tags:
+        before = config.get("tags")
+        if before is None:
+            before = (var_child_runnable_config.get() or {}).get("tags")
+        own["tags"] = [*(before or ()), *tags]
     if group is not None:
         own["callbacks"] = group.child(attempt)
         own.pop("run_id", None)

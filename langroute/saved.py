@@ -82,6 +82,8 @@ class Saved:
     """A reply that came and waits for its judgement, with its call's times."""
     began: Mark = Mark()
     """On what terms the visit began: sent back to, or after going back."""
+    began_at_s: float | None = None
+    """When the visit began, in seconds since 1970; None where an earlier version saved it."""
 
     def plain(self) -> dict[str, Any]:
         """Return what goes into the state: a message never stands at the top, or a graph would stream it."""
@@ -94,6 +96,7 @@ class Saved:
             "move": self.move and {"kind": type(self.move).__name__, **_plain(self.move)},
             "pending": self.pending and dict(self.pending),
             "began": _plain(self.began),
+            "began_at_s": self.began_at_s,
         }
 
     @classmethod
@@ -109,12 +112,15 @@ class Saved:
             move and _read(_KINDS[move["kind"]], {key: move[key] for key in move if key != "kind"}),
             plain["pending"],
             _read(Mark, plain.get("began")) or Mark(),  # a checkpoint of an earlier version has none
+            plain.get("began_at_s"),
         )
 
     def resume(self, cascade: Cascade) -> Cascade:
         """Return the cascade, told what has been tried."""
         cascade.call_id = self.call_id or cascade.call_id
         cascade.attempts, cascade.replies = list(self.attempts), list(self.replies)
+        if self.call_id:
+            cascade.began_at_s = self.began_at_s
         return cascade
 
     def tried(self, cascade: Cascade) -> "Saved":
@@ -131,6 +137,7 @@ class Saved:
             "reply": _plain_reply(answered.reply),
             "latency_s": answered.latency_s,
             "first_token_s": answered.first_token_s,
+            "began_at_s": answered.began_at_s,
         }
         return replace(self, pending=pending)
 
@@ -146,9 +153,8 @@ class Saved:
         """Return the reply that waits for its judgement."""
         pending = cast("Mapping[str, Any]", self.pending)
         reply = _read_reply(pending["reply"], schema)
-        return Answered(
-            cast("Call", self.move), reply, pending["latency_s"], pending["first_token_s"], config
-        )
+        times = pending["latency_s"], pending["first_token_s"]
+        return Answered(cast("Call", self.move), reply, *times, config, pending.get("began_at_s"))
 
     def question(self, models: Mapping[str, str], refused: Any = None) -> dict[str, Any]:
         """Return what a person is shown: what is asked, what it would cost, what was spent, what led here.

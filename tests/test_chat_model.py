@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from routed_models import BAD, GOOD, MODES, Runs, calls, down, routed, shown
 
 from langroute import RoutedChatModel
+from langroute.request import Request
 from langroute.testing import Answer, LoopbackProvider, ScriptedChatModel, capture_decisions
 
 CASCADE = {"verify": ["no_refusal"]}
@@ -126,6 +127,23 @@ def test_attempts_carry_the_stamp_and_the_callers_metadata() -> None:
         reply.response_metadata["langroute"]["call_id"]
     }
     assert all("mine" in run["tags"] for run in runs.models)
+
+
+def test_attempts_say_why_they_were_made_and_what_they_were_expected_to_cost() -> None:
+    runs = Runs()
+    model = routed({"small-a": BAD, "large-a": GOOD}, **CASCADE)
+    model.invoke("When?", {"callbacks": [runs]})
+    stamps = [run["metadata"] for run in runs.models]
+    assert [stamp["langroute_why"] for stamp in stamps] == ["start", "escalation"]
+    assert {stamp["langroute_policy"] for stamp in stamps} == {model.policy.digest}
+    choices = [
+        rung.choices[0] for rung in model.router.plan(Request((HumanMessage("When?"),), step="answer")).rungs
+    ]
+    assert [stamp.get("langroute_expected_usd") for stamp in stamps] == [c.expected_usd for c in choices]
+    assert [run["tags"][-3:] for run in runs.models] == [
+        ["langroute:step:answer", "langroute:tier:small", "langroute:why:start"],
+        ["langroute:step:answer", "langroute:tier:large", "langroute:why:escalation"],
+    ]
 
 
 def test_run_id_and_name_go_to_the_outermost_run() -> None:

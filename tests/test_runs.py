@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler, CallbackManager
 from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.runnables.config import set_config_context
 from langgraph.pregel._messages import StreamMessagesHandler
 from routed_models import Runs
 
@@ -59,6 +60,14 @@ def test_attempts_config_is_the_callers_with_other_metadata() -> None:
     own = attempt_config(CONFIG, None, 0, {"langroute_tier": "small"})
     assert own == {**CONFIG, "metadata": {"langroute_tier": "small"}}
     assert CONFIG["metadata"] == {"tenant": "t"}
+
+
+def test_attempts_tags_come_after_the_callers_or_those_around_it() -> None:
+    assert attempt_config(CONFIG, None, 0, {}, ["more"])["tags"] == ["x", "more"]
+    assert CONFIG["tags"] == ["x"]
+    with set_config_context({"tags": ["around"]}) as context:
+        inside = context.run(attempt_config, {}, None, 0, {}, ["more"])
+    assert inside["tags"] == ["around", "more"]
 
 
 def test_run_id_is_used_once() -> None:

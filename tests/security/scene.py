@@ -17,6 +17,7 @@ from langchain_core.tracers.base import BaseTracer
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from sqlalchemy import create_engine, inspect, text
+from telemetering import Kept, kept_telemetry
 
 from langroute import Policy, RoutedChatModel, add_routed_step
 from langroute.cascade import Call
@@ -130,6 +131,7 @@ class Scene:
     thread: dict[str, Any]
     store: str
     asked: Any
+    telemetry: Kept
     rows: list[str] = field(default_factory=list)
 
     @property
@@ -167,14 +169,16 @@ def played(store: str) -> Iterator[Scene]:
         with LoopbackProvider(models) as provider, warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             where = provider.base_url.replace("://", f"://svc:{URL_PASSWORD}@")
-            with _environment(OPENAI_API_KEY=KEY, OPENAI_BASE_URL=where):
-                yield _performed(provider, store, logged, warned)
+            with _environment(OPENAI_API_KEY=KEY, OPENAI_BASE_URL=where), kept_telemetry() as telemetry:
+                yield _performed(provider, store, logged, warned, telemetry)
     finally:
         root.removeHandler(logged)
         root.setLevel(before)
 
 
-def _performed(provider: LoopbackProvider, store: str, logged: Logged, warned: list[Any]) -> Scene:
+def _performed(
+    provider: LoopbackProvider, store: str, logged: Logged, warned: list[Any], telemetry: Kept
+) -> Scene:
     model = RoutedChatModel(written())
     heard, traced = Heard(), Traced()
     told = f"rejected {KEY}: cannot serve the prompt '{PROMPT}' with {json.dumps(ARGUMENT)}"
@@ -208,6 +212,7 @@ def _performed(provider: LoopbackProvider, store: str, logged: Logged, warned: l
         thread,
         store,
         asked,
+        telemetry,
     )
 
 
@@ -312,6 +317,8 @@ SINKS: dict[str, Callable[[Scene], Any]] = {
     "decisions that observers hear": lambda s: repr(s.decisions),
     "callbacks": lambda s: "\n".join(s.heard.said),
     "tracer": lambda s: "\n".join(s.traced.said),
+    "spans": lambda s: "\n".join(span.to_json() for span in s.telemetry.spans),
+    "metrics": lambda s: s.telemetry.metrics().to_json(),
     "log of langroute": lambda s: "\n".join(s.logged.by_logger.get("langroute", ())),
     "logs of everybody, DEBUG": lambda s: repr(s.logged.by_logger),
     "warnings": lambda s: "\n".join(s.warned),
