@@ -46,7 +46,7 @@ def export(
     Args:
         decisions: What `Ledger.decisions` yields.
         path: The file; one that is there is replaced.
-        format: `jsonl`: an object a line, as TABLES.md beside this file describes it, `attempts` and `feedback` nested.
+        format: `jsonl`: an object a line, as TABLES.md describes it, `attempts` and `feedback` nested.
             `parquet`: the same columns; those that are JSON hold its text, attempts and feedback are lists of
             structs.
         progress: Called with the count so far, now and then.
