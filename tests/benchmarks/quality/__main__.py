@@ -79,11 +79,11 @@ def _head(seconds: float) -> str:
     names = ("langroute", "scikit-learn", "numpy", "scipy")
     packages = ", ".join(f"{name} {version(name)}" for name in names)
     said = (
-        "Written by `make quality`; all data are recorded outcomes of real models, nothing is called. Settings"
-        " were chosen on `train` and `valid`. Two things make a figure better than it would be on new data: the"
-        " test figures of CRUX had been seen when the trees' least number of rows was raised and agreement"
-        " became literal equality; and MMLU's *rest as test* holds the queries of `train` and `valid` that"
-        " settings were chosen on (the row *on the split test alone* does not)."
+        "Written by `make quality`; all data are recorded outcomes of real models, nothing is called."
+        " Settings were chosen on `train` and `valid`. Two things make a figure better than it would be on"
+        " new data: the test figures of CRUX had been seen when the trees' least number of rows was raised"
+        " and agreement became literal equality; and MMLU's *rest as test* holds the queries of `train` and"
+        " `valid` that settings were chosen on (the row *on the split test alone* does not)."
     )
     machine = (
         f"{datetime.now(UTC):%Y-%m-%d}; {os.cpu_count()} cores, {platform.machine()}, Python"
