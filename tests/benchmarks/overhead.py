@@ -15,6 +15,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -24,6 +26,7 @@ from rich.table import Table
 
 from langroute import RoutedChatModel, add_routed_step
 from langroute.effects import run
+from langroute.middleware import StepRoutingMiddleware
 from langroute.request import Request
 
 ROUNDS = 60
@@ -61,13 +64,24 @@ class Nested(Bare):
         return ChatResult(generations=[ChatGeneration(message=await self.inner.ainvoke(messages))])
 
 
-def routed(budget: dict[str, Any] | None = None, **step: Any) -> RoutedChatModel:
-    """Return a routed model of two bare tiers, whose every call is the given step."""
+class Noop(AgentMiddleware):
+    """The cheapest possible middleware: it hands every model call on."""
+
+    def wrap_model_call(self, request: Any, handler: Any) -> Any:
+        return handler(request)
+
+
+def tiers() -> dict[str, Any]:
+    """Return two bare tiers."""
     price = {"input": 1, "output": 2}
-    tiers = {
+    return {
         tier: {"models": [{"model": Bare(), "name": tier, "price": price}]} for tier in ("small", "large")
     }
-    policy = {"tiers": tiers, "steps": {"answer": step}, "budget": budget or {}}
+
+
+def routed(budget: dict[str, Any] | None = None, **step: Any) -> RoutedChatModel:
+    """Return a routed model of two bare tiers, whose every call is the given step."""
+    policy = {"tiers": tiers(), "steps": {"answer": step}, "budget": budget or {}}
     return RoutedChatModel(policy).for_step("answer")
 
 
@@ -84,14 +98,16 @@ def rows() -> dict[str, Any]:
     }
 
 
-def medians(calls: dict[str, Callable[[], None]]) -> dict[str, float]:
+def medians(
+    calls: dict[str, Callable[[], None]], clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """Return the median microseconds of one call by row, the rows taking turns."""
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):
         for name, call in calls.items():
-            started = time.perf_counter()
+            started = clock()
             call()
-            taken[name].append((time.perf_counter() - started) / CALLS * 1e6)
+            taken[name].append((clock() - started) / CALLS * 1e6)
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
@@ -154,6 +170,26 @@ def one_node_graph() -> Any:
     return builder.compile()
 
 
+def middleware_us() -> tuple[float, float]:
+    """Return the microseconds of CPU time that the middleware adds to one that does nothing.
+
+    For one model call of an agent's loop: plain, and verified and accepted at the first of two tiers.
+    """
+    question = {"messages": [HumanMessage("hello")]}
+    steps = {
+        "plain": {"cascade": ["small"]},
+        "verified": {"cascade": ["small", "large"], "verify": ["no_refusal"]},
+    }
+    each: dict[str, AgentMiddleware[Any, Any, Any]] = {"no-op": Noop()}
+    each |= {name: StepRoutingMiddleware({"tiers": tiers(), "default": step}) for name, step in steps.items()}
+    agents = {name: create_agent(Bare(), [], middleware=[middleware]) for name, middleware in each.items()}
+    # CPU time: an agent's loop runs its nodes in threads of its own, whose waiting is nobody's work.
+    taken = medians(
+        {name: many(lambda a=agent: a.invoke(question)) for name, agent in agents.items()}, time.process_time
+    )
+    return taken["plain"] - taken["no-op"], taken["verified"] - taken["no-op"]
+
+
 def deciding_ms(characters: int) -> float:
     """Return the median milliseconds of finding a step and planning it, everything switched on."""
     router = RoutedChatModel(
@@ -214,6 +250,7 @@ def report() -> dict[str, float]:
             f"{asynchronous[name] / asynchronous[bare]:.2f}",
         )
     graphs = graph_times()
+    middleware_plain, middleware_verified = middleware_us()
     figures = {
         "plain / bare, sync (at most 1.15)": sync[plain] / sync[bare],
         "plain / bare, async (at most 1.15)": asynchronous[plain] / asynchronous[bare],
@@ -225,6 +262,8 @@ def report() -> dict[str, float]:
         "budget, us added, async": asynchronous["routed, plain, budget"] - asynchronous[plain],
         "deadline, us added, sync": sync["routed, plain, deadline"] - sync[plain],
         "deadline, us added, async": asynchronous["routed, plain, deadline"] - asynchronous[plain],
+        "middleware, us added (at most 150)": middleware_plain,
+        "middleware, verified, us added": middleware_verified,
         "deciding on 50,000 characters, ms (below 1)": deciding_ms(50_000),
         "deciding on 1,000,000 characters, ms (below 5)": deciding_ms(1_000_000),
         "import langroute, ms added (below 50)": import_ms("import langroute") - import_ms("pass"),

@@ -48,6 +48,37 @@ async def ask(routed: Any, mode: str, given: Any = ASKED, **config: Any) -> dict
 
 both = pytest.mark.parametrize("mode", ["invoke", "ainvoke"])
 
+# The host's request ----------------------------------------------------------------------------------------
+
+
+def test_request_for_the_chosen_model_is_what_the_installed_override_makes():
+    given, made = [], []
+
+    @wrap_model_call
+    def outside(request: Any, handler: Any) -> Any:
+        given.append(request)
+        return handler(request.override(model_settings={"seed": 3}, tool_choice="any"))
+
+    @wrap_model_call
+    def inside(request: Any, handler: Any) -> Any:
+        made.append(request)
+        return handler(request)
+
+    small = ScriptedChatModel(name="small", reply=FINAL)
+    routing = StepRoutingMiddleware({"tiers": {"small": {"models": [small]}}})
+    unused = ScriptedChatModel(name="unused", reply="")
+    agent_of_both = create_agent(
+        unused, [search], system_prompt="Be brief.", middleware=[outside, routing, inside]
+    )
+    agent_of_both.invoke(ASKED)
+    named = {"model": small, "messages": given[0].messages, "model_settings": {"seed": 3}}
+    wanted = given[0].override(tool_choice="any", **named)
+    assert made[0] == wanted
+    assert type(made[0]) is type(wanted)
+    assert vars(made[0]) == vars(wanted)
+    assert all(vars(made[0])[name] is vars(wanted)[name] for name in ("model", "state", "runtime", "tools"))
+
+
 # Steps ---------------------------------------------------------------------------------------------------
 
 
