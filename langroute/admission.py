@@ -11,6 +11,7 @@ from langroute.effects import Flow
 from langroute.endpoints import Endpoint, from_cache
 from langroute.errors import BudgetExceeded, FailedCall, LedgerError
 from langroute.health import NO_TICKET, Health
+from langroute.records import maker
 from langroute.request import Request
 from langroute.spending import worst_usd
 
@@ -60,6 +61,9 @@ class Admission:
             self.breakers.failed(self.endpoint, self.ticket, failure.kind, failure.retry_after_s)
 
 
+_made_admission = maker(Admission)
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """A call that was not let in: the attempt that stands for it, and the error that tells of it."""
@@ -85,7 +89,7 @@ def admit(
         return Admission(breakers, call.endpoint, NO_TICKET)
     ticket = breakers.admit(call.endpoint, endpoint.timeout_s)
     if isinstance(ticket, int):
-        return Admission(breakers, call.endpoint, ticket)
+        return _made_admission(breakers, call.endpoint, ticket)
     failure = Failure(CIRCUIT_OPEN, "next_endpoint", ticket.reason)
     refused = Attempt(call.tier, call.endpoint, call.why, "failed", failure=failure, cost_usd=0.0)
     if isinstance(next_move(plan, [*attempts, refused]), Call):

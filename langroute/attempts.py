@@ -9,7 +9,7 @@ from typing import Literal
 from langroute.cost import CostBasis, Spend, Usage
 from langroute.records import maker
 
-__all__ = ["Attempt", "Failure", "Outcome", "Verdict", "Why", "made_attempt"]
+__all__ = ["Attempt", "Failure", "Outcome", "Verdict", "Why", "made_attempt", "made_verdict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,4 +123,4 @@ class Attempt:
         return f"{self.endpoint}: {'; '.join(self.findings)}"
 
 
-made_attempt = maker(Attempt)
+made_attempt, made_verdict = maker(Attempt), maker(Verdict)

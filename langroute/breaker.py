@@ -163,8 +163,12 @@ class Breaker:
     def succeed(self, now: float) -> bool:
         """Count a good call; return whether the breaker closed."""
         if not self.is_open:
-            self._note(now, failed=False)
-            self.row.clear()
+            outcomes = self.outcomes
+            outcomes.append((now, False))
+            if outcomes[0][0] <= now - WINDOW_S:
+                self.prune(now)
+            if self.row:
+                self.row.clear()
             return False
         self.leave()
         self.good_probes += 1
@@ -186,7 +190,9 @@ class Breaker:
         elif self.is_open:
             self.open(now, self._next_s * jitter, f"its probe failed ({kind})")
         else:
-            self._note(now, failed=True)
+            self.outcomes.append((now, True))
+            self.failures += 1
+            self.prune(now)
             self.row.append(kind)
             cause = self._too_many()
             if cause is None:
@@ -217,11 +223,6 @@ class Breaker:
         """Forget what ended before the window."""
         while self.outcomes and self.outcomes[0][0] <= now - WINDOW_S:
             self.failures -= self.outcomes.popleft()[1]
-
-    def _note(self, now: float, *, failed: bool) -> None:
-        self.outcomes.append((now, failed))
-        self.failures += failed
-        self.prune(now)
 
     def _too_many(self) -> str | None:
         if len(self.row) >= IN_A_ROW:

@@ -27,7 +27,16 @@ from langroute.targets import Target
 from langroute.timing import NO_LIMITS, Limits, aitems, awhole, cancellations, items, whole
 from langroute.wire import LINE, Line
 
-__all__ = ["MOST_CHARS", "Answered", "ModelCall", "Routed", "broken_off", "made_answered", "made_routed"]
+__all__ = [
+    "MOST_CHARS",
+    "Answered",
+    "ModelCall",
+    "Routed",
+    "broken_off",
+    "made_answered",
+    "made_call",
+    "made_routed",
+]
 
 MOST_CHARS = 2_000_000
 """Characters of text and tool arguments in one reply: four times what 128,000 tokens make."""
@@ -117,20 +126,22 @@ class ModelCall:
 
     def _call(self) -> Any:
         config, pieces = heard(self.config, self.model)
-        token = LINE.set(self.line)
+        token = None if LINE.get() is self.line else LINE.set(self.line)  # to set one costs ten looks
         try:
             reply = call(self.target, self.messages, config)
         finally:
-            LINE.reset(token)
+            if token is not None:
+                LINE.reset(token)
         return reply if pieces is None else pieces.whole(reply)
 
     async def _acall(self) -> Any:
         config, pieces = heard(self.config, self.model)
-        token = LINE.set(self.line)
+        token = None if LINE.get() is self.line else LINE.set(self.line)
         try:
             reply = await acall(self.target, self.messages, config)
         finally:
-            LINE.reset(token)
+            if token is not None:
+                LINE.reset(token)
         return reply if pieces is None else pieces.whole(reply)
 
     def _items(self, shape: Shape) -> Generator[Any, None, None]:
@@ -263,7 +274,7 @@ class Answered:
     """When the call began, in seconds since 1970."""
 
 
-made_routed, made_answered = maker(Routed), maker(Answered)
+made_call, made_routed, made_answered = maker(ModelCall), maker(Routed), maker(Answered)
 
 
 def _progress(shape: Shape) -> Callable[[Any], bool]:

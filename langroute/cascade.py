@@ -39,6 +39,9 @@ __all__ = [
     "cheaper",
     "exhausted",
     "left_s",
+    "made_choice",
+    "made_plan",
+    "made_rung",
     "next_move",
     "time_limit",
 ]
@@ -113,7 +116,8 @@ class Plan:
     @property
     def may_repeat(self) -> bool:
         """Whether more than one call is possible."""
-        return bool(self.repairs or self.blame) or len(self.rungs) > 1 or len(self.rungs[0].choices) > 1
+        rungs = self.rungs
+        return len(rungs) > 1 or len(rungs[0].choices) > 1 or self.repairs > 0 or self.blame is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +168,8 @@ class Stop:
 
 Move = Call | Redo | Ask | Accept | Stop
 
-_made_call = maker(Call)
-_made_accept = maker(Accept)
+made_choice, made_rung, made_plan = maker(Choice), maker(Rung), maker(Plan)
+_made_call, _made_accept = maker(Call), maker(Accept)
 
 
 def next_move(plan: Plan, attempts: Sequence[Attempt]) -> Move:
@@ -301,7 +305,7 @@ def time_limit(plan: Plan, attempts: Sequence[Attempt], call: Call, own_s: float
     fallback: what the next call is expected to take, a third of what is left where nobody knows, and never
     more than half of it.
     """
-    left = left_s(plan, attempts)
+    left = left_s(plan, attempts) if plan.deadline_s is not None else None
     if left is None:
         return own_s
     left -= call.wait_s

@@ -258,8 +258,12 @@ class RoutedChatModel(BaseChatModel):
         if own := self._own_config:
             config = merge_configs(own, config)
         metadata = metadata_of(config)
-        binding = kwargs.pop("langroute_binding", None) if kwargs else None
+        binding, tools = None, ()
+        if kwargs:
+            binding = kwargs.pop("langroute_binding", None)
+            tools = tuple(kwargs.get("tools", ()))
         if isinstance(binding, BoundTools):
+            tools = tuple(binding.tools)
             kwargs.pop("tools", None)
             if kwargs.get("tool_choice") == binding.kwargs.get("tool_choice"):
                 kwargs.pop("tool_choice", None)
@@ -269,7 +273,7 @@ class RoutedChatModel(BaseChatModel):
             _messages(self, input),
             step=self.step or metadata.get("langroute_step"),
             metadata=metadata,
-            tools=tuple(binding.tools if isinstance(binding, BoundTools) else kwargs.get("tools", ())),
+            tools=tools,
             schema=binding.schema if isinstance(binding, BoundSchema) else None,
             given_documents=self.documents,
             kwargs=kwargs,
@@ -283,7 +287,7 @@ class RoutedChatModel(BaseChatModel):
     def _own_config(self) -> RunnableConfig | None:
         """Tags, metadata and callbacks that were set on the routed model itself; None without any."""
         metadata = self.metadata or {}
-        if not (self.tags or self.callbacks or metadata.keys() - _HOSTS_OWN):
+        if metadata.keys() <= _HOSTS_OWN and not (self.tags or self.callbacks):
             return None
         own = {name: value for name, value in metadata.items() if name not in _HOSTS_OWN}
         return {"tags": self.tags or [], "metadata": own, "callbacks": self.callbacks}
@@ -291,8 +295,9 @@ class RoutedChatModel(BaseChatModel):
     @property
     def _overrides(self) -> Mapping[str, Any]:
         """Settings of the routed model that hold for every endpoint's model."""
-        given = self.__pydantic_fields_set__ & _FORWARDED
-        return {name: getattr(self, name) for name in sorted(given)} if given else EMPTY
+        if _FORWARDED.isdisjoint(self.__pydantic_fields_set__):
+            return EMPTY
+        return {name: getattr(self, name) for name in sorted(self.__pydantic_fields_set__ & _FORWARDED)}
 
     # Tools and schemas -------------------------------------------------------------------------------
 

@@ -44,6 +44,8 @@ class Decision:
     @property
     def cost_usd(self) -> float | None:
         """USD of everything: attempts, rejected drafts, judges, classifiers; None when a part is unknown."""
+        if len(self.attempts) == 1 and not (self.spend or self.attempts[0].verdicts):
+            return self.attempts[0].cost_usd  # most calls: nothing to add up
         costs = [spend.cost_usd for spend in self.spend] if self.spend else []
         for attempt in self.attempts:
             costs.append(attempt.cost_usd)
@@ -54,7 +56,10 @@ class Decision:
     @property
     def latency_s(self) -> float:
         """Seconds spent in the attempts and in judging them."""
-        return sum([attempt.latency_s + attempt.judged_s for attempt in self.attempts])
+        spent_s = 0.0
+        for attempt in self.attempts:
+            spent_s += attempt.latency_s + attempt.judged_s
+        return spent_s
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as plain JSON types: what `response_metadata["langroute"]` holds.
@@ -62,8 +67,16 @@ class Decision:
         Beside the fields: `tier`, `endpoint` and `model` of the reply returned (None where none was),
         `reason` (one line), `cost_usd` (USD, None when unknown).
         """
-        chosen = self.attempts[self.chosen] if self.chosen is not None else None
-        step, plan = self.step, self.plan
+        step, plan, attempts = self.step, self.plan, self.attempts
+        chosen = attempts[self.chosen] if self.chosen is not None else None
+        # Loops over what mostly has one element: a comprehension is a call of its own (until Python 3.12).
+        rungs, tried = [], []
+        for rung in plan.rungs:
+            choices = rung.choices
+            names = [choices[0].endpoint] if len(choices) == 1 else [choice.endpoint for choice in choices]
+            rungs.append({"tier": rung.tier, "endpoints": names})
+        for attempt in attempts:
+            tried.append(_attempt_dict(attempt))  # noqa: PERF401 - as above
         return {
             "call_id": self.call_id,
             "step": step.step,
@@ -76,15 +89,12 @@ class Decision:
             "outcome": self.outcome,
             "chosen": self.chosen,
             "reason": "; ".join(plan.reasons),
-            "rungs": [
-                {"tier": rung.tier, "endpoints": [choice.endpoint for choice in rung.choices]}
-                for rung in plan.rungs
-            ],
+            "rungs": rungs,
             "propensity": plan.propensity,
             "blame": plan.blame and plan.blame.step,
             "cost_usd": self.cost_usd,
             "latency_s": self.latency_s,
-            "attempts": [_attempt_dict(attempt) for attempt in self.attempts],
+            "attempts": tried,
             "spend": [_spend_dict(spend) for spend in self.spend] if self.spend else [],
         }
 

@@ -7,11 +7,10 @@ with an `invoke` of its own, a chain, or a host whose `invoke` uses other names 
 
 from collections.abc import Mapping, Sequence
 from types import FunctionType
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
-from langchain_core.outputs import ChatGeneration
 from langchain_core.prompt_values import ChatPromptValue
 from langchain_core.runnables import RunnableConfig, ensure_config
 from langchain_core.runnables.config import var_child_runnable_config
@@ -74,9 +73,8 @@ def call(target: Target, messages: Sequence[BaseMessage], config: RunnableConfig
     own = kind.invoke is _INVOKE and kind.generate_prompt is _PROMPT and kind._convert_input is _CONVERT  # noqa: SLF001
     if not (own and _KNOWN):
         return target.runnable.invoke(prompt_of(messages), config, **target.kwargs)
-    model = cast("BaseChatModel", target.runnable)
-    result = model.generate([list(messages)], **_passed_on(config), **target.kwargs)
-    return cast("ChatGeneration", result.generations[0][0]).message
+    model: Any = target.runnable
+    return model.generate([list(messages)], **_passed_on(config), **target.kwargs).generations[0][0].message
 
 
 async def acall(target: Target, messages: Sequence[BaseMessage], config: RunnableConfig) -> Any:
@@ -90,13 +88,13 @@ async def acall(target: Target, messages: Sequence[BaseMessage], config: Runnabl
     try:
         if not (own and _KNOWN):
             return await target.runnable.ainvoke(prompt_of(messages), config, **target.kwargs)
-        model = cast("BaseChatModel", target.runnable)
+        model: Any = target.runnable
         result = await model.agenerate([list(messages)], **_passed_on(config), **target.kwargs)
     except AttributeError as error:
         if isinstance(error.obj, BaseException) and not isinstance(error.obj, Exception):
             raise error.obj from None
         raise
-    return cast("ChatGeneration", result.generations[0][0]).message
+    return result.generations[0][0].message
 
 
 def prompt_of(messages: Sequence[BaseMessage]) -> ChatPromptValue:
@@ -104,9 +102,12 @@ def prompt_of(messages: Sequence[BaseMessage]) -> ChatPromptValue:
     return ChatPromptValue.model_construct(messages=messages)
 
 
-def _passed_on(config: RunnableConfig) -> dict[str, Any]:
+def _passed_on(config: RunnableConfig) -> Mapping[str, Any]:
     """Return what `invoke` passes on of a config, completed by what is around it."""
-    if var_child_runnable_config.get() or not config.keys() <= _COMPLETE:
+    alone = not var_child_runnable_config.get()
+    if alone and len(config) == 1 and "metadata" in config:
+        return config  # most calls outside graphs; `generate` takes what it is not given as None
+    if not (alone and config.keys() <= _COMPLETE):
         config = ensure_config(config)
     told = config.get
     return {

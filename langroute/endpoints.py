@@ -207,11 +207,14 @@ class Endpoint:
         if not metadata:
             return None, None, "unknown"
         usage = usage_of(metadata)
-        if from_cache(message):
+        if metadata.get("total_cost") == 0:  # as `from_cache`
             return usage, 0.0, "cached"
         if not usage.input_tokens and not usage.output_tokens:
             return None, None, "unknown"
-        source, price = self._prices, self.price(usage.input_tokens)
+        source = self._prices
+        if isinstance(source, PolicyPrice):
+            return usage, source.price.cost_usd(usage), "priced"  # it covers every kind of token
+        price = self.price(usage.input_tokens)
         if source is None or price is None or not source.covers(metadata.get("input_token_details") or EMPTY):
             return usage, None, "unknown"
         return usage, price.cost_usd(usage), "priced"

@@ -19,8 +19,8 @@ from langroute.verifiers.finish import ending, finish_words, refusal_text
 
 __all__ = ["fault_of"]
 
-_PLAIN = frozenset({"stop", "end_turn", "stop_sequence", "completed"})
-"""How most replies end; with text and nothing else they are whole."""
+_PLAIN = ("stop", "end_turn", "stop_sequence", "completed")
+"""How most replies end; with text and nothing else they are whole. No set: what is told may have no hash."""
 
 _THOUGHTS = frozenset(
     {
@@ -63,6 +63,10 @@ def fault_of(
     A limit that the caller set is no fault, nor is silence after a tool's result: some models end so. Where
     the reply is `judged` anyway, whole arguments that cannot be read are a verdict's business.
     """
+    return None if _is_plain(message) else _looked_into(message, request, endpoint, judged=judged)
+
+
+def _looked_into(message: AIMessage, request: Request, endpoint: Endpoint, *, judged: bool) -> Failure | None:
     words, calls = finish_words(message), message.tool_calls
     if _size(message) > MOST_CHARS:
         return _fault("bad_response", f"the reply is longer than {MOST_CHARS:,} characters")
@@ -78,6 +82,21 @@ def fault_of(
         return _unended(message, endpoint, silent=silent)
     return _ended_badly(message, request, endpoint) or (
         _fault("bad_response", "the reply is empty") if silent and not request.last_tool_messages else None
+    )
+
+
+def _is_plain(message: AIMessage) -> bool:
+    """Whether a reply is text and nothing else, and ended as most do: there is no more to look at.
+
+    A reply of which nothing at all is told comes from no provider: a model in this process gave it.
+    """
+    text, told = message.content, message.response_metadata
+    return (
+        isinstance(text, str)
+        and 0 < len(text) <= MOST_CHARS
+        and not text.isspace()
+        and not (message.tool_calls or message.invalid_tool_calls)
+        and (not told or told.get("finish_reason") in _PLAIN)
     )
 
 

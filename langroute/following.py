@@ -17,7 +17,15 @@ from langchain_core.runnables.config import merge_configs
 
 from langroute.admission import Admission, Refused, admit, pay, penniless
 from langroute.attempts import Outcome, made_attempt
-from langroute.calls import Answered, ModelCall, Routed, broken_off, made_answered, made_routed
+from langroute.calls import (
+    Answered,
+    ModelCall,
+    Routed,
+    broken_off,
+    made_answered,
+    made_call,
+    made_routed,
+)
 from langroute.cascade import (
     Accept,
     Ask,
@@ -255,32 +263,33 @@ class Cascade:
 
     def _open(self, judge: Judge, plan: Plan, move: Call) -> ModelCall:
         """Return the effect that makes the call, with its run, its stamp and its gates."""
-        endpoint = self._router.endpoints.by_name[move.endpoint]
+        request, endpoint = self._request, self._router.endpoints.by_name[move.endpoint]
         number, digest = len(self.attempts), self._router.policy.digest
-        told = {**self._request.metadata, **stamp(plan, move, number, self.call_id, digest)}
-        chosen = target(endpoint, self._request)
+        told = {**request.metadata, **stamp(plan, move, number, self.call_id, digest)}
+        chosen = target(endpoint, request)
         config = attempt_config(self._config, self._group, number, told, tags(plan, move))
         if chosen.config:
             config = merge_configs(chosen.config, config)
         commit, passes = judge.commit_point(self.attempts), judge.passes_prefix
-        before = self._calls[-1] if move.why == "continuation" and self._calls else None
-        if before is not None and not before.is_seen_in(config):
-            before = None
-        said = "" if before is None else before.seen_text
+        before, said = None, ""
+        if move.why == "continuation" and self._calls and self._calls[-1].is_seen_in(config):
+            before = self._calls[-1]
+            said = before.seen_text
         recordings: tuple[Recording, ...] = ()
         if config.get("callbacks"):
             heard = () if before is None else before.recordings
             config, recordings = record(config, commit, passes, heard, said)
-        messages: Sequence[BaseMessage] = self._request.messages
+        messages: Sequence[BaseMessage] = request.messages
         if move.why == "repair" and (rejected := self.replies[-1]) is not None:
-            messages = repair_messages(self._request, rejected, self.attempts[-1])
+            messages = repair_messages(request, rejected, self.attempts[-1])
         if before is not None:
-            messages = continuation_messages(self._request, said)
+            messages = continuation_messages(request, said)
         messages, clock = portable(messages, endpoint.callee), self._router.clock
-        call = ModelCall(
+        call = made_call(
             chosen, messages, config, commit, passes, clock, recordings, endpoint.name, endpoint.model
         )
-        call.before = before
+        if before is not None:
+            call.before = before
         limit_s = time_limit(plan, self.attempts, move, endpoint.timeout_s)
         if endpoint.wired or limit_s is not None:
             call.limits = Limits(limit_s, IDLE_S)
@@ -359,18 +368,16 @@ class Cascade:
 
     def _accepted(self, decision: Decision) -> Routed:
         """Return the chosen reply, finished, and let graph streams show what they held of it."""
-        index = cast("int", decision.chosen)
-        call = self._calls[index]
-        given = cast("Reply", self.replies[index])
-        reply = finished(given, decision)
+        index: Any = decision.chosen
+        given: Any = self.replies[index]
+        call, reply = self._calls[index], finished(given, decision)
         for recording in call.recordings:
             recording.replay(given.message.id, reply.message.id)
         return made_routed(reply, decision, call)
 
     def decision(self, answer: StepAnswer, plan: Plan, outcome: Any, chosen: int | None = None) -> Decision:
         """Return the record of what was decided and tried so far."""
-        spend = (*answer.spend, *plan.spend)
-        attempts = tuple(self.attempts)
+        attempts, spend = tuple(self.attempts), answer.spend + plan.spend
         return made_decision(self.call_id, answer, plan, attempts, outcome, chosen, spend, self.began_at_s)
 
     def report(self, error: BaseException, answer: StepAnswer, plan: Plan) -> None:

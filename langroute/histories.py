@@ -98,6 +98,8 @@ def portable(
         to: Who is called: an endpoint, a chat model, `provider:model`, or a provider as LangChain names
             it. For a provider that is not known here only what every provider wants is mended.
     """
+    if _is_talk(messages):
+        return messages
     callee = to if isinstance(to, Callee) else callee_of(to)
     if _travels(messages, callee):
         return messages
@@ -129,6 +131,22 @@ def _known(provider: str, model: str, endpoint: str) -> Callee:
 
 
 # Whether there is anything to do -------------------------------------------------------------------------
+
+
+def _is_talk(messages: Sequence[BaseMessage]) -> bool:
+    """Whether a conversation is text of a person and replies to it, and nothing else: everybody takes it."""
+    if not messages or type(messages[0]) is not HumanMessage:
+        return False
+    for message in messages:
+        text = message.content
+        if not isinstance(text, str) or not text or text.isspace() or message.name is not None:
+            return False
+        if type(message) is AIMessage:
+            if message.tool_calls or message.invalid_tool_calls or message.additional_kwargs:
+                return False
+        elif type(message) is not HumanMessage:
+            return False
+    return True
 
 
 def _travels(messages: Sequence[BaseMessage], callee: Callee) -> bool:

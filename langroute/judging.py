@@ -40,11 +40,8 @@ class Judge:
         self.plan = plan
         self._verifiers = router.checks(plan.step)
         self._risky = _risky_tools(router, request) if request.tools or request.more_tools else {}
-
-    @property
-    def idle(self) -> bool:
+        self.idle = not self._verifiers and request.schema is None and not self._risky
         """Whether there is nothing to check: plain routing."""
-        return not self._verifiers and self._request.schema is None and not self._risky
 
     def verdicts(
         self, move: Call, reply: Reply, config: RunnableConfig, left_s: float | None = None

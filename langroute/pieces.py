@@ -7,7 +7,7 @@ pieces and mends arguments that were cut into valid ones.
 import json
 from collections.abc import Hashable
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.messages import AIMessage
@@ -94,8 +94,8 @@ def heard(config: RunnableConfig, model: Any) -> tuple[RunnableConfig, Pieces | 
 
 def _streams(model: Any) -> bool:
     """Whether a model is set to stream; one without the field takes 3 us to say so."""
-    fields = getattr(model, "__dict__", EMPTY)
-    return bool(fields.get("streaming")) or _may_stream(cast("Hashable", type(model)))
+    kind: Any = type(model)
+    return getattr(model, "__dict__", EMPTY).get("streaming") or _may_stream(kind)
 
 
 @lru_cache(maxsize=256)

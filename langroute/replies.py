@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 from langchain_core.messages import AIMessage
@@ -35,11 +35,11 @@ def read_reply(result: Any, parse: Callable[[AIMessage], Any] | None = None) -> 
     Raises:
         NoReply: It is neither.
     """
+    if isinstance(result, AIMessage):
+        return _made_reply(result)
     message = result.get("raw") if isinstance(result, dict) else result
     if not isinstance(message, AIMessage):
         raise NoReply(f"the model gave no message of an assistant but {type(message).__name__}")
-    if not isinstance(result, dict):
-        return _made_reply(message)
     if parse is None:
         return Reply(message, result.get("parsed"), result.get("parsing_error"))
     try:
@@ -55,12 +55,15 @@ def finished(reply: Reply, decision: Decision) -> Reply:
     earlier message in a thread; it gets a fresh one.
     """
     message = reply.message
-    metadata = {**message.response_metadata, "langroute": decision.as_dict()}
-    fresh: dict[str, Any] = {"response_metadata": metadata}
-    chosen = decision.attempts[cast("int", decision.chosen)]
-    if chosen.cost_basis == "cached" and chosen.why != "continuation":  # its beginning was shown under its id
-        fresh["id"] = f"lc_run--{uuid4()}"
-    if len(fresh) > 1 or "langroute" in message.response_metadata:  # an object that was given out before
+    told = message.response_metadata
+    metadata = {**told, "langroute": decision.as_dict()}
+    index: Any = decision.chosen
+    chosen = decision.attempts[index]
+    cached = chosen.cost_basis == "cached" and chosen.why != "continuation"  # its beginning was shown as it
+    if cached or "langroute" in told:  # an object that was given out before
+        fresh: dict[str, Any] = {"response_metadata": metadata}
+        if cached:
+            fresh["id"] = f"lc_run--{uuid4()}"
         return replace(reply, message=message.model_copy(update=fresh))
     message.response_metadata = metadata  # in place, as the host does: a copy costs 3 us
     return reply

@@ -122,11 +122,11 @@ def bill(
     endpoint: Endpoint, request: Request, message: AIMessage
 ) -> tuple[Usage | None, float | None, CostBasis]:
     """Return what a reply used and cost, and how that is known; one without usage is estimated, never 0."""
+    billed = endpoint.cost_of(message)
     if "model" in request.kwargs:  # the caller swapped the model that the price belongs to
-        return endpoint.cost_of(message)[0], None, "unknown"
-    usage, cost_usd, basis = endpoint.cost_of(message)
-    if usage is not None or basis != "unknown":
-        return usage, cost_usd, basis
+        return billed[0], None, "unknown"
+    if billed[0] is not None or billed[2] != "unknown":
+        return billed
     arguments = sum(len(str(call["args"])) for call in message.tool_calls)
     guessed = guess(endpoint, request, _bytes(message_text(message)) + arguments)
     return (None, None, "unknown") if guessed is None else (*guessed, "estimated")

@@ -43,6 +43,8 @@ def metadata_of(config: RunnableConfig | None) -> Mapping[str, Any]:
     that passes `config={"metadata": ...}` hides what LangGraph said, but the manager still has it.
     """
     ambient = var_child_runnable_config.get()
+    if not config and ambient is None:
+        return EMPTY
     own = config.get("metadata") if config else None
     manager = config.get("callbacks") if config else None
     if manager is None and ambient is not None:

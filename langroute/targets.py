@@ -96,13 +96,14 @@ class BoundSchema:
 
 def target(endpoint: Endpoint, request: Request) -> Target:
     """Return what to call on `endpoint` for `request`."""
+    if request.binding is None and not (request.kwargs or request.overrides):
+        unbound: Target = endpoint.unbound or _unbound(endpoint)
+        return unbound
     model: BaseChatModel = endpoint.model
     key: Any = endpoint
     if request.overrides:
         model = model.model_copy(update=dict(request.overrides))
         key = (endpoint, *sorted(request.overrides.items()))
-    elif request.binding is None and not request.kwargs:
-        return _unbound(endpoint)
     if request.binding is None:
         return _made_target(model, {**endpoint.bound_kwargs, **request.kwargs}, endpoint.bound_config)
     bound = request.binding.bind(endpoint, model, key)
@@ -111,9 +112,8 @@ def target(endpoint: Endpoint, request: Request) -> Target:
 
 def _unbound(endpoint: Endpoint) -> Target:
     """Return the target of calls with nothing of their own: the same for all of them."""
-    if endpoint.unbound is None:
-        endpoint.unbound = Target(endpoint.model, endpoint.bound_kwargs, endpoint.bound_config)
-    return cast("Target", endpoint.unbound)
+    endpoint.unbound = made = Target(endpoint.model, endpoint.bound_kwargs, endpoint.bound_config)
+    return made
 
 
 def _leave_unparsed(chain: Runnable[Any, Any]) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from langroute.cascade import Choice, Rung
+from langroute.cascade import Rung, made_choice, made_rung
 from langroute.request import Request
 from langroute.routing.limits import Candidates
 
@@ -28,7 +28,7 @@ def rungs(
     made = []
     for tier in tiers:
         choices = [
-            Choice(
+            made_choice(
                 endpoint.name,
                 expected_usd(endpoint, request, output_tokens) if priced else None,
                 endpoint.expected_s,
@@ -36,7 +36,7 @@ def rungs(
             )
             for endpoint in tier.endpoints
         ]
-        made.append(Rung(tier.tier, tuple(choices)))
+        made.append(made_rung(tier.tier, tuple(choices)))
     return tuple(made)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from langroute.budget import Room
-from langroute.cascade import Choice, Plan, Rung
+from langroute.cascade import Choice, Plan, Rung, made_plan
 from langroute.cost import Spend
 from langroute.decision import StepAnswer
 from langroute.effects import Flow
@@ -155,7 +155,7 @@ class Planner:
             )
         limit_usd = self._policy.budget.approve_above_usd
         money_matters = limit_usd is not None or request.holder is not None
-        return Plan(
+        return made_plan(
             answer.step,
             rungs(tiers, request, step.expected_output_tokens, priced=money_matters),
             step.repair,

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from langchain_core.messages import AIMessage
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
+from langroute.attempts import made_verdict
 from langroute.cascade import Verdict
 from langroute.cost import Spend
 from langroute.redaction import printable
@@ -133,11 +134,15 @@ class Verifier(BaseModel):
 
     def accepts(self, reason: str, score: float | None = None, **kwargs: Any) -> Verdict:
         """Return an accepting verdict in this verifier's name."""
-        return Verdict(self.name, accepted=True, reason=shown(reason, _REASON_CHARS), score=score, **kwargs)
+        return made_verdict(
+            self.name, accepted=True, reason=shown(reason, _REASON_CHARS), score=score, **kwargs
+        )
 
     def rejects(self, reason: str, score: float | None = None, **kwargs: Any) -> Verdict:
         """Return a rejecting verdict in this verifier's name."""
-        return Verdict(self.name, accepted=False, reason=shown(reason, _REASON_CHARS), score=score, **kwargs)
+        return made_verdict(
+            self.name, accepted=False, reason=shown(reason, _REASON_CHARS), score=score, **kwargs
+        )
 
 
 CustomResult = Verdict | bool | str | None
