@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.graph import StateGraph
 from pydantic import BaseModel
 from typing_extensions import TypedDict, get_type_hints
@@ -146,20 +146,24 @@ def _from(start: str, end: str, add: Callable[..., Any]) -> Callable[..., Any]:
     return redirected
 
 
-class Work(Runnable[Any, Any]):
-    """A flow as what a node runs: in LangGraph's own run of the node, without one of its own inside it.
+class Work(RunnableLambda[Any, Any]):
+    """A flow as what a node runs; a sync one in LangGraph's own run of the node, without one inside it.
 
-    A `RunnableLambda` would make that second run, and look up its function's signature four times a call.
+    That second run and four look-ups of its function's signature are most of what a `RunnableLambda`
+    takes. An async node keeps them: without its task and run, a `GeneratorExit` from foreign code leaves
+    coroutines of LangGraph's (1.2) half-way.
     """
 
     def __init__(self, flow: Callable[[Any, RunnableConfig], Flow[Any]], name: str) -> None:
-        self._flow = flow
-        self.name = name
+        def run(values: Any, config: RunnableConfig) -> Any:
+            return drive.run(flow(values, config))
+
+        async def arun(values: Any, config: RunnableConfig) -> Any:
+            return await drive.arun(flow(values, config))
+
+        super().__init__(run, arun, name=name)
+        self._run = run
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
         """Do the node's work in the calling thread."""
-        return drive.run(self._flow(input, config or {}))
-
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
-        """Do the node's work in the running event loop."""
-        return await drive.arun(self._flow(input, config or {}))
+        return self._run(input, config or {})
