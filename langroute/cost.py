@@ -1,18 +1,21 @@
 """What a call used and what that costs; an unknown price is None, never 0."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from langroute.records import maker
 
-__all__ = ["CostBasis", "Price", "Spend", "Usage", "made_usage", "total_usd"]
+__all__ = ["CostBasis", "Price", "Spend", "Usage", "made_usage", "total_usd", "usage_of"]
 
 CostBasis = Literal["priced", "estimated", "cached", "unknown"]
 """How a cost is known: by price and reported usage; by price and length of the texts, where the provider
 reported no usage; 0 because LangChain's cache answered; or not at all."""
 
 _PER_MTOK = 1e-6
+
+_MOST_TOKENS = 10**9
+"""More are no count of one call's tokens but a mistake: a thousand of the largest windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +77,40 @@ def total_usd(costs: Iterable[float | None]) -> float | None:
             return None
         total += cost
     return total
+
+
+def usage_of(metadata: Mapping[str, Any]) -> Usage | None:
+    """Return LangChain's usage as ours; Anthropic's cache writes stand under their lifetimes.
+
+    None where a count can be none, as a provider or a proxy sends it: negative, NaN, a text. Details that
+    exceed what they are part of are left out.
+    """
+    input_tokens, output_tokens = _count(metadata.get("input_tokens")), _count(metadata.get("output_tokens"))
+    if input_tokens is None or output_tokens is None:
+        return None
+    if "input_token_details" not in metadata and "output_token_details" not in metadata:
+        return made_usage(input_tokens, output_tokens)
+    told = _details(metadata, "input_token_details")
+    lifetimes = (_count(told.get(f"ephemeral_{life}_input_tokens")) or 0 for life in ("5m", "1h"))
+    read, written = _count(told.get("cache_read")) or 0, _count(told.get("cache_creation")) or sum(lifetimes)
+    if read + written > input_tokens:
+        read = written = 0
+    reasoning = _count(_details(metadata, "output_token_details").get("reasoning")) or 0
+    return made_usage(
+        input_tokens, output_tokens, read, written, reasoning if reasoning <= output_tokens else 0
+    )
+
+
+def _details(metadata: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    told = metadata.get(key)
+    return told if isinstance(told, Mapping) else {}
+
+
+def _count(value: Any) -> int | None:
+    """Return a count of tokens, 0 where there is none; None where the value can be no count."""
+    if value is None:
+        return 0
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
+    return value if fits else None

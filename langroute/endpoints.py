@@ -15,14 +15,14 @@ from langchain_core.runnables import RunnableBinding, RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
 from langroute.building import address, build, credential, placeholder, split, wired
-from langroute.cost import CostBasis, Price, Usage, made_usage
+from langroute.cost import CostBasis, Price, Usage, usage_of
 from langroute.errors import EndpointError
 from langroute.histories import Callee, callee_of
 from langroute.policy import ModelSpec, Policy
 from langroute.prices import PolicyPrice, PriceSource, listed_prices
 from langroute.request import EMPTY, Request
 
-__all__ = ["OUTPUT_LIMITS", "Endpoint", "Endpoints", "from_cache", "usage_of"]
+__all__ = ["OUTPUT_LIMITS", "Endpoint", "Endpoints", "from_cache"]
 
 OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
 """How integrations call the caller's own limit of a reply's tokens."""
@@ -201,7 +201,7 @@ class Endpoint:
         """Return what a reply used, what it cost in USD, and how that is known.
 
         A reply out of LangChain's own cache cost 0, whatever usage it carries. A reply without usage,
-        as many servers stream it, is unknown, never 0.
+        as many servers stream it, or with one that can be none, is unknown, never 0.
         """
         metadata = message.usage_metadata
         if not metadata:
@@ -209,7 +209,7 @@ class Endpoint:
         usage = usage_of(metadata)
         if metadata.get("total_cost") == 0:  # as `from_cache`
             return usage, 0.0, "cached"
-        if not usage.input_tokens and not usage.output_tokens:
+        if usage is None or not (usage.input_tokens or usage.output_tokens):
             return None, None, "unknown"
         source = self._prices
         if isinstance(source, PolicyPrice):
@@ -380,18 +380,3 @@ def _kinds(messages: Collection[BaseMessage]) -> set[str]:
         for block in message.content
         if isinstance(block, dict) and block.get("type") in _BLOCKS
     }
-
-
-def usage_of(metadata: Mapping[str, Any]) -> Usage:
-    """Return LangChain's usage as ours; Anthropic's cache writes stand under their lifetimes."""
-    if "input_token_details" not in metadata and "output_token_details" not in metadata:
-        return made_usage(metadata.get("input_tokens") or 0, metadata.get("output_tokens") or 0)
-    told = metadata.get("input_token_details") or EMPTY
-    short, long = told.get("ephemeral_5m_input_tokens"), told.get("ephemeral_1h_input_tokens")
-    return made_usage(
-        metadata.get("input_tokens") or 0,
-        metadata.get("output_tokens") or 0,
-        told.get("cache_read") or 0,
-        told.get("cache_creation") or (short or 0) + (long or 0),
-        (metadata.get("output_token_details") or EMPTY).get("reasoning") or 0,
-    )

@@ -1,5 +1,6 @@
 """What a call may cost at worst, what one without a bill is taken to have cost, and whose money it is."""
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ from langroute import Policy, PolicyError
 from langroute.accounts import Memory, pico_of
 from langroute.attempts import Attempt
 from langroute.budget import Budget, Limit, Purse
-from langroute.cost import Price, Usage
+from langroute.cost import Price, Usage, usage_of
 from langroute.endpoints import Endpoint, Endpoints
 from langroute.policy import BudgetPolicy, ModelSpec
 from langroute.request import Request
@@ -151,6 +152,28 @@ def test_a_reply_without_usage_is_estimated_by_the_bytes_of_its_text_and_its_too
         cost_usd = pytest.approx((20 + 4 * output) / 1e6)
         assert bill(endpoint(), request, reply) == (Usage(20, output), cost_usd, "estimated")
     assert bill(unpriced(), request, AIMessage("four")) == (None, None, "unknown")
+
+
+@pytest.mark.parametrize("told", [-1, 10.5, math.nan, math.inf, 10**18, True, "ten", "5", [1]], ids=str)
+@pytest.mark.parametrize("count", ["input_tokens", "output_tokens"])
+def test_a_reply_with_usage_that_is_no_count_is_estimated(count: str, told: Any) -> None:
+    reply = AIMessage("nine byte")
+    reply.usage_metadata = {**USED, count: told}  # type: ignore[typeddict-item]  # integrations set it unchecked
+    estimated = (Usage(20, 3), pytest.approx((20 + 4 * 3) / 1e6), "estimated")
+    assert bill(endpoint(), of_tokens(20), reply) == estimated
+    assert bill(unpriced(), of_tokens(20), reply) == (None, None, "unknown")
+
+
+def test_details_that_exceed_what_they_are_part_of_or_are_no_count_are_left_out() -> None:
+    for cache, reasoning in (
+        ({"cache_read": 8, "cache_creation": 3}, 6),
+        ({"cache_read": -8, "cache_creation": math.nan}, "6"),
+        ([8], None),
+    ):
+        details = {"input_token_details": cache, "output_token_details": {"reasoning": reasoning}}
+        assert usage_of({**USED, **details}) == Usage(10, 5)
+    whole = {"input_tokens": 10.0, "output_tokens": 5, "output_token_details": {"reasoning": 5.0}}
+    assert usage_of(whole) == Usage(10, 5, reasoning_tokens=5)
 
 
 def test_a_guess_counts_the_whole_prompt_and_what_came_at_the_price_of_that_prompt() -> None:

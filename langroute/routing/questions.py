@@ -10,9 +10,8 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
-from langroute.cost import Spend
+from langroute.cost import Spend, usage_of
 from langroute.effects import Flow, Io
-from langroute.endpoints import usage_of
 from langroute.request import Request
 from langroute.routing.intent import what_failed
 
