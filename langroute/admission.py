@@ -43,8 +43,14 @@ class Admission:
 
     def settle(self, cost_usd: Callable[[], float | None]) -> Flow[None]:
         """Spend what the call cost out of what was set aside for it; asked for where something was."""
-        if self.reservation is not None:
-            yield from self.reservation.settle(cost_usd())
+        if self.reservation is None:
+            return
+        try:
+            spent_usd = cost_usd()
+        except BaseException:
+            self.reservation.settle_soon(None)  # nothing stays held
+            raise
+        yield from self.reservation.settle(spent_usd)
 
     def settle_soon(self, cost_usd: float | None) -> None:
         """As `settle`, where nothing can be waited for."""

@@ -79,11 +79,11 @@ def ask(
             lambda: acall(target, asked.messages, Pieces().heard_in(merged, endpoint.model)),
             timeout_s or endpoint.timeout_s,
         )
+        reply = read_reply(answer, target.parse)
     except BaseException as error:
         if reservation is not None:
             reservation.settle_soon(_lost_usd(endpoint, asked, error))
         raise
-    reply = read_reply(answer, target.parse)
     message = reply.message
     usage, cost_usd, _ = bill(endpoint, asked, message)
     if reservation is not None:

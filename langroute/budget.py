@@ -14,6 +14,7 @@ process (`Memory`), or in a database (`langroute.ledger.budgets`).
 """
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -220,7 +221,8 @@ class Reservation:
         if self._settled:
             return None
         self._settled = True
-        pico = self.pico if cost_usd is None else pico_of(cost_usd)
+        # What is no amount, NaN or negative, is unknown too: money is never given back for it.
+        pico = pico_of(cost_usd) if cost_usd is not None and 0 <= cost_usd < math.inf else self.pico
         if pico > self.pico:
             self.budget.count_overrun(pico - self.pico)
         return pico

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 
-from langroute.accounts import Hold, Memory, pico_of
+from langroute.accounts import Balance, Hold, Memory, pico_of
 from langroute.admission import BUDGET, Admission, Refused, pay
 from langroute.budget import Budget, Limit
 from langroute.cascade import Call
@@ -94,3 +94,12 @@ def test_a_call_that_is_interrupted_while_it_pays_frees_its_place() -> None:
     with pytest.raises(KeyboardInterrupt):
         paid(admission, Failing(KeyboardInterrupt()))
     assert isinstance(admission.breakers.admit(A), int)
+
+
+def test_a_bill_that_cannot_be_made_leaves_nothing_held() -> None:
+    admission = paid(probing())
+    with pytest.raises(ZeroDivisionError):
+        run(admission.settle(lambda: 1 / 0))
+    purse = admission.reservation.budget.purse(run=None, thread=None, metadata={})
+    ((_, balance),) = run(purse.look()).left
+    assert balance == Balance(admission.reservation.pico, 0)

@@ -5,13 +5,18 @@ import threading
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import RunnableLambda
 from pydantic import BaseModel
 
+from langroute.accounts import pico_of
 from langroute.asking import UnreadableOpinion, ask
+from langroute.budget import Budget, Limit
 from langroute.cost import Spend
 from langroute.effects import arun, run
 from langroute.endpoints import Endpoint
+from langroute.errors import NoReply
 from langroute.policy import ModelSpec
 from langroute.testing import ScriptedChatModel
 
@@ -143,3 +148,22 @@ def test_a_late_answer_is_a_timeout(limit):
 def test_an_error_of_the_asked_model_is_raised(mode):
     with pytest.raises(ConnectionError):
         drive(ask(endpoint(ConnectionError("down")), "?", purpose="judge"), mode)
+
+
+class Speechless(ScriptedChatModel):
+    """Gives a message of another role, which is no answer."""
+
+    def _generate(self, messages, *args, **kwargs):
+        generation = ChatGeneration.model_construct(message=HumanMessage("yes"), text="")
+        return ChatResult(generations=[generation])
+
+
+@both
+def test_an_answer_that_is_none_leaves_nothing_held(mode):
+    purse = Budget([Limit("per_day_usd", "day", pico_of(1.0))]).purse(run=None, thread=None, metadata={})
+    asked = Endpoint(ModelSpec(model=Speechless(reply=""), price={"input": 1.0, "output": 10.0}), "small")
+    with pytest.raises(NoReply):
+        drive(ask(asked, "Is it?", purpose="judge", purse=purse), mode)
+
+    ((_, balance),) = run(purse.look()).left
+    assert balance.held == 0

@@ -1,5 +1,6 @@
 """A purse by itself: whose accounts a request draws on, what it refuses, what a store may do to it."""
 
+import math
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -198,10 +199,11 @@ def test_a_call_is_settled_once_in_every_place(store: Any, soon: Any) -> None:
     assert (made.overruns, made.overrun_usd) == (0, 0.0)
 
 
-def test_a_call_that_cost_nobody_knows_what_is_settled_at_its_worst_case() -> None:
+@pytest.mark.parametrize("usd", [None, -1.0, math.nan, math.inf])
+def test_a_call_that_cost_nobody_knows_what_is_settled_at_its_worst_case(usd: float | None) -> None:
     made = budget(DAY)
     for _ in range(2):
-        run(run(purse(made).reserve(1.5)).settle(None))
+        run(run(purse(made).reserve(1.5)).settle(usd))
     ((_, balance),) = run(purse(made).look()).left
     assert balance == Balance(pico_of(3.0), 0)
     assert made.overruns == 0
