@@ -71,11 +71,11 @@ def json_text(value: Any) -> str | None:
     if value is None:
         return None
     try:
-        written = to_json(value, fallback=str)
+        written = to_json(value, fallback=str, inf_nan_mode="null")
     except ValueError:  # half of a surrogate pair
         written = b"\\u0000"
     if b"\\u0000" in written:
-        written = to_json(_cleaned(to_jsonable_python(value, fallback=str)))
+        written = to_json(_cleaned(to_jsonable_python(value, fallback=str)), inf_nan_mode="null")
     return written.decode()
 
 
@@ -97,7 +97,9 @@ def _text_in(value: Any) -> Any:
 
 
 def _whole_in(value: Any) -> Any:
-    return value if value is None or -_MOST < value < _MOST else max(-_MOST, min(value, _MOST))
+    if value is None or -_MOST < value < _MOST:
+        return value
+    return max(-_MOST, min(value, _MOST)) if value == value else None  # noqa: PLR0124 - NaN
 
 
 def _number_in(value: Any) -> Any:

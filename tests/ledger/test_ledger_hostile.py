@@ -1,5 +1,6 @@
 """A thousand hostile strings as ids, names and texts: nothing is changed, leaked or lost."""
 
+import math
 import random
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from sqlalchemy import inspect, text
 from synthetic import decisions
 
 from langroute import Ledger
-from langroute.ledger.rows import TABLES, identifier
+from langroute.ledger.rows import TABLES, identifier, json_text, row_of
 from langroute.ledger.writer import Writer
 
 COUNT = 1_000
@@ -135,3 +136,12 @@ def test_hostile_feedback_reaches_its_own_run_alone(ledger: Ledger) -> None:
 
 def test_tables_are_named_by_us_alone() -> None:
     assert all(name.startswith("langroute_") and name.isidentifier() for name in TABLES.values())
+
+
+def test_no_row_holds_a_number_that_is_none() -> None:
+    assert json_text({"usd": math.nan, "small": [math.inf, 1.5]}) == '{"usd":null,"small":[null,1.5]}'
+    assert json_text({"text": "a\x00", "usd": -math.inf}) == '{"text":"a\ufffd","usd":null}'
+    made = next(iter(decisions(1))).attempts[0]
+    for number in (math.nan, math.inf, -math.inf):
+        odd = replace(made, input_tokens=number, cost_usd=number, checks_usd=number)
+        assert all(math.isfinite(value) for value in row_of(odd) if isinstance(value, float))
