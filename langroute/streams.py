@@ -6,18 +6,22 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
+from functools import reduce
+from itertools import pairwise
 from typing import Any, NoReturn, Protocol, cast
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.chat_model_stream import ChatModelStream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
-from langchain_core.messages.ai import add_ai_message_chunks, add_usage
+from langchain_core.messages.ai import UsageMetadata, add_ai_message_chunks, add_usage
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
+from pydantic import ValidationError
 
+from langroute.cost import usage_of
 from langroute.errors import DoubledReply
 from langroute.gates import Shown
 from langroute.request import message_text
@@ -104,13 +108,28 @@ class _Chunks:
     """Message chunks, as `stream` and `astream` give them."""
 
     def open(self, call: Opened) -> Generator[Any, None, None]:
-        yield from call.target.runnable.stream(call.prompt, call.config, **call.target.kwargs)
+        source = call.target.runnable.stream(call.prompt, call.config, **call.target.kwargs)
+        ended = False
+        try:
+            with closing(cast("Generator[Any, None, None]", source)):
+                for chunk in source:
+                    ended = ended or _ends(chunk)
+                    yield chunk
+        except ValidationError:
+            if not ended:
+                raise
 
     async def aopen(self, call: Opened) -> AsyncGenerator[Any, None]:
         source = call.target.runnable.astream(call.prompt, call.config, **call.target.kwargs)
-        async with aclosing(cast("AsyncGenerator[Any, None]", source)):
-            async for chunk in source:
-                yield chunk
+        ended = False
+        try:
+            async with aclosing(cast("AsyncGenerator[Any, None]", source)):
+                async for chunk in source:
+                    ended = ended or _ends(chunk)
+                    yield chunk
+        except ValidationError:
+            if not ended:
+                raise
 
     def assemble(self, items: Sequence[Any]) -> AIMessage:
         if not items:
@@ -118,7 +137,11 @@ class _Chunks:
         if not isinstance(items[0], AIMessageChunk):
             return cast("AIMessage", items[0])  # a model that cannot stream gives its whole message at once
         refuse_doubled([message_text(item) for item in items])
+        told = [item.usage_metadata for item in items if item.usage_metadata]
+        if len(told) > 1:
+            items = [item.model_copy(update={"usage_metadata": None}) for item in items]
         whole = add_ai_message_chunks(items[0], *items[1:])
+        whole.usage_metadata = _used(told)
         for call in whole.tool_call_chunks:
             if not _is_whole(call["args"]):
                 # The host mends cut arguments into valid ones; the tool would run with half a value.
@@ -151,10 +174,9 @@ class _Chunks:
 
     def finish(self, item: Any, text: str, came: Sequence[Any]) -> Sequence[Any]:  # noqa: ARG002 - no blocks here
         told: dict[str, Any] = {}
-        usage = None
         for chunk in came:
             told |= chunk.response_metadata
-            usage = add_usage(usage, chunk.usage_metadata) if chunk.usage_metadata else usage
+        usage = _used([chunk.usage_metadata for chunk in came if chunk.usage_metadata])
         # The host joins texts of two chunks' metadata: what the first model said of itself stands.
         metadata = {key: told[key] for key in told if key not in item.response_metadata}
         last = AIMessageChunk(content="", id=item.id, chunk_position="last", response_metadata=metadata)
@@ -180,6 +202,31 @@ class _Chunks:
             return (*held, last)
         metadata = {**held[-1].response_metadata, **record}
         return (*held[:-1], held[-1].model_copy(update={"response_metadata": metadata}))
+
+
+def _ends(chunk: Any) -> bool:
+    """Whether a reply is whole with this chunk: what the host refuses after it is usage that is no number."""
+    return bool(chunk.response_metadata.get("finish_reason"))
+
+
+def _used(told: Sequence[UsageMetadata]) -> UsageMetadata | None:
+    """Return what a stream used, of the usage that its chunks tell; None where they tell none, or nonsense.
+
+    Some servers tell in every chunk what was used so far, the whole prompt each time: there the last one
+    counts. Parts are added, as the host does; nobody sends the prompt in equal or growing parts.
+    """
+    if len(told) <= 1:
+        return told[0] if told else None
+    counts = [usage_of(usage) for usage in told]
+    known = [(count.input_tokens, count.output_tokens) for count in counts if count is not None]
+    if len(known) < len(told):
+        return None
+    steps = pairwise(known)
+    if known[0][0] and all(
+        now >= before for last, new in steps for before, now in zip(last, new, strict=True)
+    ):
+        return told[-1]
+    return reduce(add_usage, told)
 
 
 def refuse_doubled(texts: Sequence[str]) -> None:

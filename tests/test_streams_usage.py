@@ -1,0 +1,70 @@
+"""What a stream used: told in every chunk, in parts, or in a way that is no number."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk
+from routed_models import GOOD, routed, shown
+
+from langroute.errors import PartialStream
+from langroute.streams import CHUNKS
+from langroute.testing import ScriptedChatModel, capture_decisions
+
+
+def chunk(text: str, **kwargs: Any) -> AIMessageChunk:
+    return AIMessageChunk(content=text, **kwargs)
+
+
+def used(*counts: tuple[Any, Any]) -> list[AIMessageChunk]:
+    """Return the chunks of a reply that tell these tokens in and out; they are set unchecked, as hosts do."""
+    chunks = [chunk("The cable "), *(chunk("") for _ in counts), chunk("", chunk_position="last")]
+    for told, (given, out) in zip(chunks[1:], counts, strict=False):
+        told.usage_metadata = {"input_tokens": given, "output_tokens": out, "total_tokens": 0}
+    return chunks
+
+
+@pytest.mark.parametrize(
+    ("counts", "tokens"),
+    [
+        ([(10, 0), (10, 1), (10, 4), (10, 5)], (10, 5)),  # what was used so far
+        ([(10, 5), (10, 5)], (10, 5)),  # told twice
+        ([(10, 1), (0, 4)], (10, 5)),  # parts
+        ([(0, 4), (10, 1)], (10, 5)),
+        ([(10, 5)], (10, 5)),
+        ([], None),
+        ([(10, 1), (10.5, 5)], None),
+        ([(10, 1), (10, -5)], None),
+    ],
+)
+def test_usage_told_in_every_chunk_is_that_of_the_last_and_parts_are_added(counts: Any, tokens: Any) -> None:
+    told = CHUNKS.assemble(used(*counts)).usage_metadata
+    assert (told and (told["input_tokens"], told["output_tokens"])) == tokens
+    first, *came = used(*counts)
+    (last,) = CHUNKS.finish(first, "The cable ", came)
+    told = last.usage_metadata
+    assert (told and (told["input_tokens"], told["output_tokens"])) == tokens
+
+
+class Miscounting(ScriptedChatModel):
+    """Tells half a token, which the host refuses to make a chunk of; the reply has ended by then, or not."""
+
+    ended: bool = True
+
+    def _stream(self, messages: Any, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        yield ChatGenerationChunk(message=chunk(GOOD))
+        if self.ended:
+            yield ChatGenerationChunk(message=chunk("", response_metadata={"finish_reason": "stop"}))
+        half: Any = {"input_tokens": 10.5, "output_tokens": 5, "total_tokens": 15}
+        yield ChatGenerationChunk(message=chunk("", usage_metadata=half))
+
+
+@pytest.mark.parametrize("mode", ["stream", "astream"])
+async def test_whole_reply_outlives_usage_that_the_host_refuses_and_is_estimated(mode: str) -> None:
+    with capture_decisions() as decisions:
+        assert await shown(routed({"small-a": Miscounting(reply=GOOD)}), mode) == GOOD
+    [attempt] = decisions[0].attempts
+    assert (attempt.outcome, attempt.cost_basis) == ("accepted", "estimated")
+    with pytest.raises(PartialStream):
+        await shown(routed({"small-a": Miscounting(reply=GOOD, ended=False)}), mode)
