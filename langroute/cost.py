@@ -110,7 +110,6 @@ def _count(value: Any) -> int | None:
     """Return a count of tokens, 0 where there is none; None where the value can be no count."""
     if value is None:
         return 0
-    if isinstance(value, float) and value.is_integer():
+    if type(value) is float and value.is_integer():
         value = int(value)
-    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
-    return value if fits else None
+    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None

@@ -27,7 +27,7 @@ from langroute.gates import Shown
 from langroute.request import message_text
 from langroute.targets import Target
 
-__all__ = ["CHUNKS", "EVENTS", "Heeding", "Shape", "refuse_doubled"]
+__all__ = ["CHUNKS", "EVENTS", "Heeding", "Shape", "refuse_doubled", "used_in"]
 
 _PAIRS = 3
 """Different pieces that all come in pairs: fewer may be what the model said."""
@@ -141,7 +141,7 @@ class _Chunks:
         if len(told) > 1:
             items = [item.model_copy(update={"usage_metadata": None}) for item in items]
         whole = add_ai_message_chunks(items[0], *items[1:])
-        whole.usage_metadata = _used(told)
+        whole.usage_metadata = used_in(told)
         for call in whole.tool_call_chunks:
             if not _is_whole(call["args"]):
                 # The host mends cut arguments into valid ones; the tool would run with half a value.
@@ -176,7 +176,7 @@ class _Chunks:
         told: dict[str, Any] = {}
         for chunk in came:
             told |= chunk.response_metadata
-        usage = _used([chunk.usage_metadata for chunk in came if chunk.usage_metadata])
+        usage = used_in([chunk.usage_metadata for chunk in came if chunk.usage_metadata])
         # The host joins texts of two chunks' metadata: what the first model said of itself stands.
         metadata = {key: told[key] for key in told if key not in item.response_metadata}
         last = AIMessageChunk(content="", id=item.id, chunk_position="last", response_metadata=metadata)
@@ -209,7 +209,7 @@ def _ends(chunk: Any) -> bool:
     return bool(chunk.response_metadata.get("finish_reason"))
 
 
-def _used(told: Sequence[UsageMetadata]) -> UsageMetadata | None:
+def used_in(told: Sequence[UsageMetadata]) -> UsageMetadata | None:
     """Return what a stream used, of the usage that its chunks tell; None where they tell none, or nonsense.
 
     Some servers tell in every chunk what was used so far, the whole prompt each time: there the last one

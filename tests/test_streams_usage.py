@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
+from langgraph.graph import START, MessagesState, StateGraph
 from routed_models import GOOD, routed, shown
 
+from langroute.cost import Usage
 from langroute.errors import PartialStream
 from langroute.streams import CHUNKS
 from langroute.testing import ScriptedChatModel, capture_decisions
@@ -68,3 +70,28 @@ async def test_whole_reply_outlives_usage_that_the_host_refuses_and_is_estimated
     assert (attempt.outcome, attempt.cost_basis) == ("accepted", "estimated")
     with pytest.raises(PartialStream):
         await shown(routed({"small-a": Miscounting(reply=GOOD, ended=False)}), mode)
+
+
+class Counting(ScriptedChatModel):
+    """Tells in every chunk what was used so far; streams where somebody listens."""
+
+    def _stream(
+        self, messages: Any, *args: Any, run_manager: Any = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        for out, word in enumerate(GOOD.split(" ")):
+            told: Any = {"input_tokens": 10, "output_tokens": out, "total_tokens": 10 + out}
+            made = ChatGenerationChunk(message=chunk(f"{word} ", usage_metadata=told))
+            if run_manager is not None:
+                run_manager.on_llm_new_token(made.text, chunk=made)
+            yield made
+
+
+def test_reply_that_is_streamed_into_a_graphs_stream_is_billed_once() -> None:
+    graph = StateGraph(MessagesState)
+    model = routed({"small-a": Counting(reply=GOOD)})
+    graph.add_node("ask", lambda state: {"messages": [model.invoke(state["messages"])]})
+    graph.add_edge(START, "ask")
+    with capture_decisions() as decisions:
+        list(graph.compile().stream({"messages": [("user", "When?")]}, stream_mode="messages"))
+    usage = decisions[0].attempts[0].usage
+    assert usage == Usage(10, GOOD.count(" "))
