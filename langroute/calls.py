@@ -14,7 +14,7 @@ from langroute.admission import Admission
 from langroute.cascade import Call, Failure, Plan
 from langroute.decision import Decision
 from langroute.direct import acall, call, prompt_of
-from langroute.errors import DoubledReply, ForeignReply, OversizeReply, PartialStream
+from langroute.errors import DoubledReply, ForeignReply, MixedReply, OversizeReply, PartialStream
 from langroute.gates import Commit, Gate, Joint
 from langroute.pieces import heard
 from langroute.records import maker
@@ -301,8 +301,9 @@ def broken_off(plan: Plan, call: ModelCall, failure: Failure, error: Exception) 
         told = f"the reply broke off after part of it was shown, and {call.endpoint} did not go on with it"
     partial = PartialStream(told, gate.text)
     partial.__cause__ = error
-    # What was doubled, endless or withheld did not break off: nobody goes on from there.
-    ended = failure.kind == "content_filter" or isinstance(error, DoubledReply | OversizeReply)
+    # What was doubled, mixed, endless, refused or withheld did not break off: nobody goes on from there.
+    unfit = isinstance(error, DoubledReply | MixedReply | OversizeReply)
+    ended = failure.kind in ("content_filter", "refusal") or unfit
     remedy: Any = "continue" if plan.continue_streams and call.may_go_on and not ended else "raise"
     kind = "cut_stream" if call.begun else failure.kind
     return replace(failure, kind=kind, remedy=remedy, usable=False), partial

@@ -18,8 +18,10 @@ Beside them stand the faults that langroute itself finds in a call; each is one 
     ├── AbandonedCalls                       too many late calls are still running on the endpoint
     ├── DoubledReply                         every piece of the stream came twice
     ├── ForeignReply                         a continuation that does not begin where the reply broke off
+    ├── MixedReply                           a stream holds pieces of two replies
     ├── NoReply                              what the model gave is no message of an assistant
-    └── OversizeReply                        the reply is longer than any model's
+    ├── OversizeReply                        the reply is longer than any model's
+    └── RefusedReply                         the model refused in its stream
 
 A caller's own fault (a plain 400) and what steers the host (an interrupt, a cancellation) are
 never wrapped: the original error is raised.
@@ -41,12 +43,14 @@ __all__ = [
     "ForeignReply",
     "LangrouteError",
     "LedgerError",
+    "MixedReply",
     "NoEndpointAvailable",
     "NoReply",
     "OversizeReply",
     "PartialStream",
     "PolicyError",
     "PolicyProblem",
+    "RefusedReply",
     "RejectedReply",
 ]
 
@@ -186,6 +190,16 @@ class AbandonedCalls(CallFault):
 
 class DoubledReply(CallFault):
     """Every piece of the stream came twice: what was shown is not what the model said."""
+
+
+class MixedReply(CallFault):
+    """A stream holds pieces of two replies, or goes on after the end of its own."""
+
+
+class RefusedReply(CallFault):
+    """The model refused in its stream, which LangChain does not tell."""
+
+    kind = "refusal"
 
 
 class NoReply(CallFault):

@@ -23,6 +23,7 @@ from urllib.parse import unquote
 from pydantic import SecretStr
 
 from langroute.errors import OversizeReply
+from langroute.frames import Frames
 
 __all__ = ["CALL_S", "LINE", "Line", "Private", "async_client", "client"]
 
@@ -203,6 +204,7 @@ def _counted(library: str) -> Any:
         def __init__(self, stream: Any, line: Line) -> None:
             self._stream = stream
             self._line = line
+            self._frames = Frames()
 
         def __iter__(self) -> Iterator[bytes]:
             for chunk in self._stream:
@@ -216,6 +218,7 @@ def _counted(library: str) -> Any:
             self._line.count(chunk)
             if self._line.over:
                 raise http.ReadTimeout("the response did not end in time")
+            self._frames.read(chunk)
             return chunk
 
         def close(self) -> None:
