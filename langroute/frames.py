@@ -5,6 +5,7 @@ stream would be joined, and half a reply that ends in a refusal would pass for a
 """
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from langroute.errors import MixedReply, RefusedReply
@@ -12,17 +13,20 @@ from langroute.errors import MixedReply, RefusedReply
 __all__ = ["Frames"]
 
 _LONGEST = 1_000_000
-"""Bytes of one event that are looked at."""
+"""Bytes of one event, or of a body that is no stream, that are looked at."""
+
+_NO_EVENT = (b"{", b"[", b"\x1f")
+"""How a body of JSON begins, or one that is compressed."""
 
 _STABLE = 2
-"""Pieces of one id after which another id is another reply: some servers give every chunk an id of its own."""
+"""Pieces of one id after which another id is another reply: some servers give each chunk its own."""
 
 
 class Frames:
     """Reads a response's bytes as they come; a body that is no stream of events is left alone."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
         self._off = False
         self._id: str | None = None
         self._pieces = 0
@@ -36,16 +40,27 @@ class Frames:
             MixedReply: Words of another reply stand among those of this one, or after its end.
             RefusedReply: The model refused.
         """
-        if self._off:
+        if len(self._rest) < _LONGEST:
+            self._rest += data
+        self._off = self._off or len(self._rest) >= _LONGEST or self._rest[:1] in _NO_EVENT
+        if self._off or b"\n" not in data:
             return
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > _LONGEST or self._rest[:1] in (b"{", b"[", b"\x1f"):
-            self._off, self._rest = True, b""
+        *lines, self._rest = self._rest.split(b"\n")
         for line in lines:
             if line.startswith(b"data:"):
                 self._event(line[5:])
 
-    def _event(self, told: bytes) -> None:
+    def end(self) -> None:
+        """Look at a body that is no stream, now that it is whole; it is only read where it tells of an error.
+
+        Raises:
+            MixedReply: Its first choice holds one, which LangChain does not tell.
+        """
+        if self._off and b'"error"' in self._rest:
+            with suppress(ValueError, LookupError, TypeError, AttributeError, RecursionError):
+                _refuse_error(json.loads(self._rest)["choices"][0])
+
+    def _event(self, told: bytearray) -> None:
         try:
             event = json.loads(told)
             choice = event["choices"][0]
@@ -58,8 +73,7 @@ class Frames:
             raise RefusedReply("the model refused in the middle of its stream")
         if says:
             self._said(event.get("id"), index, ends=bool(why))
-        if choice.get("error"):
-            raise MixedReply("a choice of the stream holds an error")
+        _refuse_error(choice)
         self._ended = self._ended or bool(why)
 
     def _said(self, told_id: Any, choice: Any, *, ends: bool) -> None:
@@ -74,3 +88,8 @@ class Frames:
             self._pieces = 0
         self._id, self._choice = told_id or self._id, choice
         self._pieces += 1
+
+
+def _refuse_error(choice: Any) -> None:
+    if choice.get("error"):
+        raise MixedReply("the provider tells of an error beside its reply")

@@ -209,10 +209,12 @@ def _counted(library: str) -> Any:
         def __iter__(self) -> Iterator[bytes]:
             for chunk in self._stream:
                 yield self._read(chunk)
+            self._frames.end()
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             async for chunk in self._stream:
                 yield self._read(chunk)
+            self._frames.end()
 
         def _read(self, chunk: bytes) -> bytes:
             self._line.count(chunk)
