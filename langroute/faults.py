@@ -5,6 +5,7 @@ asked; one that a person could still use (a refusal, a text that met its token l
 returned with its finish reason where nothing better comes.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from langchain_core.messages import AIMessage
 from langroute.calls import MOST_CHARS
 from langroute.cascade import Failure
 from langroute.endpoints import OUTPUT_LIMITS, Endpoint
-from langroute.request import Request
+from langroute.request import Request, tool_name
 from langroute.verifiers.base import shown
 from langroute.verifiers.finish import ending, finish_words, refusal_text
 
@@ -70,13 +71,16 @@ def _looked_into(message: AIMessage, request: Request, endpoint: Endpoint, *, ju
     words, calls = finish_words(message), message.tool_calls
     if _size(message) > MOST_CHARS:
         return _fault("bad_response", f"the reply is longer than {MOST_CHARS:,} characters")
-    if calls and not all(call["name"] and isinstance(call["args"], dict) for call in calls):
-        return _fault("bad_response", "a tool call without a name, or without arguments")
+    told = _miscalled(message, request) if calls else None
     if message.invalid_tool_calls and not (judged and ending(message) is None):
-        return _fault("bad_response", f"the arguments of {_names(message.invalid_tool_calls)} cannot be read")
+        told = told or f"the arguments of {_names(message.invalid_tool_calls)} cannot be read"
     says = _says(message)
-    if words and words[0] in _PLAIN and says:
+    if told is None and words and words[0] in _PLAIN and says and refusal_text(message) is None:
         return None
+    if not (says or calls) and _calls_a_function(message, request, endpoint):
+        told = told or "the reply calls a function in a form that nobody asked for"
+    if told is not None:
+        return _fault("bad_response", told)
     silent = not (says or calls or message.invalid_tool_calls or _kept(message))
     if not words:
         return _unended(message, endpoint, silent=silent)
@@ -96,8 +100,51 @@ def _is_plain(message: AIMessage) -> bool:
         and 0 < len(text) <= MOST_CHARS
         and not text.isspace()
         and not (message.tool_calls or message.invalid_tool_calls)
+        and not message.additional_kwargs.get("refusal")
         and (not told or told.get("finish_reason") in _PLAIN)
     )
+
+
+def _miscalled(message: AIMessage, request: Request) -> str | None:
+    """Return what is wrong with a reply's tool calls."""
+    calls = message.tool_calls
+    if not all(call["name"] and isinstance(call["args"], dict) for call in calls):
+        return "a tool call without a name, or without arguments"
+    ids = [call["id"] for call in calls if call["id"]]
+    if len(set(ids)) < len(ids):
+        return "two tool calls of one id, whose results could not be told apart"
+    if not all(_is_finite(call["args"]) for call in calls):
+        return f"the arguments of {_names(calls)} hold a number that is none in JSON"
+    repeated = [call for call in calls if _unit(call["name"]) != call["name"]]
+    bound = {tool_name(tool) for tool in request.tools} if repeated else set()
+    if any(call["name"] not in bound and _unit(call["name"]) in bound for call in repeated):
+        return f"the name of a tool comes more than once: {_names(repeated)}"
+    return None
+
+
+def _unit(name: str) -> str:
+    """Return the shortest text of which a name is a repetition: `add` of `addadd`."""
+    return name[: (name + name).find(name, 1)]
+
+
+def _is_finite(arguments: Any) -> bool:
+    """Whether all numbers in a tool's arguments are some that JSON has."""
+    waiting = [arguments]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            return False
+        if isinstance(value, dict | list):
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+    return True
+
+
+def _calls_a_function(message: AIMessage, request: Request, endpoint: Endpoint) -> bool:
+    """Whether a reply is a call as they were before there were tools, which only callers that ask so read."""
+    if "function_call" not in message.additional_kwargs and "function_call" not in finish_words(message):
+        return False
+    settings = getattr(endpoint.model, "model_kwargs", None) or {}
+    return not any("functions" in given for given in (request.kwargs, endpoint.bound_kwargs, settings))
 
 
 def _says(message: AIMessage) -> bool:

@@ -12,7 +12,7 @@ from langroute.decision import Decision
 from langroute.errors import NoReply
 from langroute.records import maker
 
-__all__ = ["Reply", "finished", "read_reply", "token_logprobs"]
+__all__ = ["Reply", "finished", "identify", "read_reply", "token_logprobs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +36,27 @@ def read_reply(result: Any, parse: Callable[[AIMessage], Any] | None = None) -> 
         NoReply: It is neither.
     """
     if isinstance(result, AIMessage):
+        if result.tool_calls:
+            identify(result.tool_calls)
         return _made_reply(result)
     message = result.get("raw") if isinstance(result, dict) else result
     if not isinstance(message, AIMessage):
         raise NoReply(f"the model gave no message of an assistant but {type(message).__name__}")
+    if message.tool_calls:
+        identify(message.tool_calls)
     if parse is None:
         return Reply(message, result.get("parsed"), result.get("parsing_error"))
     try:
         return Reply(message, parse(message))
     except ValueError as error:
         return Reply(message, None, error)
+
+
+def identify(calls: Sequence[Any]) -> None:
+    """Give an id to every tool call, or first piece of one, that came without: its result needs one."""
+    for call in calls:
+        if call["name"] and not call["id"]:
+            call["id"] = f"call_{uuid4().hex}"
 
 
 def finished(reply: Reply, decision: Decision) -> Reply:

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from langroute.cost import usage_of
 from langroute.errors import DoubledReply
 from langroute.gates import Shown
+from langroute.replies import identify
 from langroute.request import message_text
 from langroute.targets import Target
 
@@ -109,10 +110,11 @@ class _Chunks:
 
     def open(self, call: Opened) -> Generator[Any, None, None]:
         source = call.target.runnable.stream(call.prompt, call.config, **call.target.kwargs)
-        ended = False
+        ended, begun = False, set[Any]()
         try:
             with closing(cast("Generator[Any, None, None]", source)):
                 for chunk in source:
+                    _identify(chunk, begun)
                     ended = ended or _ends(chunk)
                     yield chunk
         except ValidationError:
@@ -121,7 +123,7 @@ class _Chunks:
 
     async def aopen(self, call: Opened) -> AsyncGenerator[Any, None]:
         source = call.target.runnable.astream(call.prompt, call.config, **call.target.kwargs)
-        ended = False
+        ended, begun = False, set[Any]()
         try:
             async with aclosing(cast("AsyncGenerator[Any, None]", source)):
                 async for chunk in source:
@@ -240,11 +242,21 @@ def refuse_doubled(texts: Sequence[str]) -> None:
         raise DoubledReply("every piece of the stream came twice")
 
 
+def _identify(chunk: Any, begun: set[Any]) -> None:
+    """Give ids to the tool calls that begin in a chunk without one, so that what is shown has them too."""
+    if pieces := getattr(chunk, "tool_call_chunks", None):
+        identify([piece for piece in pieces if piece["index"] not in begun])
+        begun.update(piece["index"] for piece in pieces if piece["index"] is not None)
+        for call, piece in zip(chunk.tool_calls, pieces, strict=False):
+            call["id"] = call["id"] or piece["id"]
+
+
 def _says(block: Any) -> bool:
-    """Whether a content block is content: neither an empty text nor what the model thinks."""
+    """Whether a content block is content: no empty text, not what the model thinks, nor that it refuses."""
     if not isinstance(block, dict):
         return bool(block)
-    return bool(block.get("text")) if block.get("type") == "text" else block.get("type") not in _REASONING
+    kind = block.get("type")
+    return bool(block.get("text")) if kind == "text" else kind != "refusal" and kind not in _REASONING
 
 
 def _brings(block: Any) -> bool:

@@ -49,6 +49,8 @@ ODD = {
     "an end in error": ended("error"),
     "a malformed function call": ended("MALFORMED_FUNCTION_CALL"),
     "an aborted reply": ended("abort"),
+    "a refusal in a block": ended("stop", [{"type": "refusal", "refusal": "I can't."}]),
+    "a call of a function": ended("function_call", additional_kwargs={"function_call": {"name": "add"}}),
     "a failed response": AIMessage("", response_metadata={"status": "failed"}),
 }
 
@@ -62,7 +64,12 @@ async def test_reply_that_is_none_is_a_failed_call(says: BaseMessage, mode: str)
     assert [attempt.outcome for attempt in decisions[-1].attempts] == ["failed", "accepted"]
 
 
+ADD: dict[str, Any] = {"name": "add", "args": {}, "id": "c", "type": "tool_call"}
+
 WHOLE_ONLY = {
+    "half a reply that is refused": ended("stop", "The cable", additional_kwargs={"refusal": "I can't."}),
+    "two calls of one id": ended("tool_calls", tool_calls=[ADD, ADD]),
+    "a number that is none": ended("tool_calls", tool_calls=[{**ADD, "args": {"a": [float("nan")]}}]),
     "thoughts alone": ended("stop", [{"type": "thinking", "thinking": "Hm."}]),
     "thoughts beside no content": ended("stop", additional_kwargs={"reasoning_content": "Hm."}),
     "a tool call without a name": ended("tool_calls", tool_calls=[NAMELESS]),
@@ -146,6 +153,46 @@ def test_object_of_arguments_cut_in_a_stream_nobody_asked_for_is_a_failed_call()
         found = model.with_structured_output(schema, method="function_calling").invoke("Add")
         assert found == {"a": 1_000, "b": 2_000}
         assert (provider.calls("a"), provider.calls("b")) == (1, 1)
+
+
+class Piecemeal(ScriptedChatModel):
+    """Streams one tool call in pieces, each with this name and id."""
+
+    names: tuple[str | None, ...] = ()
+    ids: tuple[str | None, ...] = ()
+
+    def _stream(
+        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        for name, ident, text in zip(self.names, self.ids, ('{"a": 1,', ' "b": 2}'), strict=True):
+            piece: Any = {"name": name, "args": text, "id": ident, "index": 0, "type": "tool_call_chunk"}
+            yield ChatGenerationChunk(message=AIMessageChunk("", tool_call_chunks=[piece]))
+        yield ChatGenerationChunk(
+            message=AIMessageChunk("", response_metadata={"finish_reason": "tool_calls"})
+        )
+
+
+def test_tool_name_that_comes_with_every_piece_is_never_joined() -> None:
+    said = Piecemeal(reply=GOOD, names=("add", "add"), ids=("c", None))
+    with pytest.raises(PartialStream):
+        list(routed({"small-a": said, "small-b": GOOD}).bind_tools([add]).stream("Add"))
+
+
+@pytest.mark.parametrize("names", [("add", None), ("a", "dd")])
+def test_tool_call_without_an_id_is_given_one_that_is_shown_too(names: tuple[str | None, ...]) -> None:
+    said = Piecemeal(reply=GOOD, names=names, ids=(None, None))
+    shown_pieces = list(routed({"small-a": said}).bind_tools([add]).stream("Add"))
+    whole = shown_pieces[0]
+    for piece in shown_pieces[1:]:
+        whole += piece
+    assert [(call["name"], call["args"]) for call in whole.tool_calls] == [("add", {"a": 1, "b": 2})]
+    assert whole.tool_calls[0]["id"]
+
+
+def test_whole_tool_calls_without_ids_are_given_different_ones() -> None:
+    says = ended("tool_calls", tool_calls=[{**ADD, "id": None}, {**ADD, "id": ""}])
+    reply = routed({"small-a": Odd(reply=GOOD, says=says)}).bind_tools([add]).invoke("Add")
+    assert len({call["id"] for call in reply.tool_calls} - {None, ""}) == 2
 
 
 # A reply that may not be returned, with nothing above -----------------------------------------------------
