@@ -21,6 +21,7 @@ Beside them stand the faults that langroute itself finds in a call; each is one 
     ├── MixedReply                           a stream holds pieces of two replies
     ├── NoReply                              what the model gave is no message of an assistant
     ├── OversizeReply                        the reply is longer than any model's
+    ├── RedirectedCall                       the server pointed to another address; it was not followed
     └── RefusedReply                         the model refused in its stream
 
 A caller's own fault (a plain 400) and what steers the host (an interrupt, a cancellation) are
@@ -50,6 +51,7 @@ __all__ = [
     "PartialStream",
     "PolicyError",
     "PolicyProblem",
+    "RedirectedCall",
     "RefusedReply",
     "RejectedReply",
 ]
@@ -156,6 +158,10 @@ class AllAttemptsFailed(LangrouteError, ExceptionGroup[Exception]):
         attempts = self.decision.attempts if self.decision is not None else ()
         return "\n".join([self.message, *(f"  {attempt.account}" for attempt in attempts)])
 
+    def __repr__(self) -> str:
+        """Return the class and the message alone: the errors inside may quote keys and prompts."""
+        return f"{type(self).__name__}({self.message!r}, {len(self.exceptions)} inside)"
+
     def derive(self, excs: Sequence[Exception], /) -> Self:  # type: ignore[override]  # holds Exceptions only
         """Return a group of the same class, so that `except*` keeps the type."""
         derived = type(self)(self.message, excs)
@@ -173,6 +179,10 @@ class PartialStream(LangrouteError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+    def __repr__(self) -> str:
+        """Return the class and the message alone, without the reply's text."""
+        return f"{type(self).__name__}({str(self)!r})"
 
 
 class CallFault(Exception):
@@ -212,3 +222,9 @@ class ForeignReply(CallFault):
 
 class OversizeReply(CallFault):
     """The reply is longer than any model's; no more of it was read."""
+
+
+class RedirectedCall(CallFault):
+    """The server sent the call to another address: it was not followed, and no model was reached."""
+
+    kind = "connection"

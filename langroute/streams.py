@@ -127,6 +127,7 @@ class _Chunks:
         try:
             async with aclosing(cast("AsyncGenerator[Any, None]", source)):
                 async for chunk in source:
+                    _identify(chunk, begun)
                     ended = ended or _ends(chunk)
                     yield chunk
         except ValidationError:

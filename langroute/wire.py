@@ -22,7 +22,7 @@ from urllib.parse import unquote
 
 from pydantic import SecretStr
 
-from langroute.errors import OversizeReply
+from langroute.errors import OversizeReply, RedirectedCall
 from langroute.frames import Frames
 
 __all__ = ["CALL_S", "LINE", "Line", "Private", "async_client", "client"]
@@ -133,7 +133,8 @@ class Private:
             more["auth"] = (unquote(name), unquote(password))
         if self.proxy is not None:
             more["proxy"] = self.proxy.get_secret_value()
-        return kind(event_hooks={"request": [asked], "response": [answered]}, **more)
+        hooks = {"request": [asked], "response": [answered]}
+        return kind(event_hooks=hooks, follow_redirects=False, **more)
 
 
 NOTHING_PRIVATE = Private()
@@ -185,8 +186,22 @@ def _asked(request: Any) -> None:
 
 
 def _answered(response: Any) -> None:
+    if response.has_redirect_location:  # here, because a request may ask for redirects to be followed
+        raise RedirectedCall(_redirected(response))
     if (line := LINE.get()) is not None:
         line.answered(response)
+
+
+def _redirected(response: Any) -> str:
+    """Return what is told of a redirect: following it would give prompt and headers to another server."""
+    try:
+        host = response.request.url.join(response.headers["location"]).host
+    except Exception:  # the server wrote it: whatever it is, it is no address
+        host = ""
+    return (
+        f"the server answered {response.status_code}, a redirect to {host or 'no readable address'},"
+        " and redirects are not followed: if that is the model's server, put its final address into base_url"
+    )
 
 
 async def _aanswered(response: Any) -> None:

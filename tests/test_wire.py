@@ -220,3 +220,25 @@ def test_line_counts_down_on_its_clock() -> None:
     with pytest.raises(OversizeReply):
         line.count(b"x" * (wire.MAX_BYTES + 1))
     line.hang_up()  # before anything came: nothing to shut
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("mode", MODES)
+async def test_redirect_is_not_followed_and_says_where_it_led(mode: str, status: int) -> None:
+    with LoopbackProvider({"m": GOOD}) as elsewhere, LoopbackProvider({"m": GOOD}) as good:
+
+        def redirects(connection: socket.socket, asked: bytes) -> None:
+            del asked
+            where = f"{elsewhere.base_url}/chat/completions?to=far"
+            head = f"HTTP/1.1 {status} Go\r\nlocation: {where}\r\ncontent-length: 0\r\n\r\n"
+            connection.sendall(head.encode())
+
+        with serving(redirects) as server, capture_decisions() as decisions:
+            assert await shown(routed(server.url, good.base_url, 60), mode) == GOOD
+        assert not elsewhere.requests
+    failure = decisions[0].attempts[0].failure
+    assert failure is not None
+    assert failure.kind == "connection"
+    assert "redirect to 127.0.0.1" in failure.message
+    assert failure.message.endswith("into base_url")
+    assert "far" not in failure.message
