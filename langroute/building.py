@@ -4,17 +4,29 @@ import hashlib
 import importlib.util
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
+from urllib.parse import unquote
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
 from langroute.errors import EndpointError
-from langroute.redaction import printable, redact, unveiled
+from langroute.redaction import names_secret, printable, redact, unveiled
 from langroute.wire import Private, async_client, client
 
-__all__ = ["address", "build", "credential", "placeholder", "providers", "setting_names", "split", "wired"]
+__all__ = [
+    "address",
+    "build",
+    "credential",
+    "key_variable",
+    "placeholder",
+    "providers",
+    "secrets",
+    "setting_names",
+    "split",
+    "wired",
+]
 
 _ADDRESS_FIELDS = ("base_url", "openai_api_base", "anthropic_api_url")
 """Where LangChain's integrations keep the address of their server."""
@@ -24,6 +36,9 @@ _OWN_NETWORK = {"http_client", "http_async_client", "http_socket_options", "open
 
 _HEADERS = "default_headers"
 """The setting that holds headers, as LangChain's integrations call it."""
+
+_SECRET_CHARS = 6
+"""A shorter value is no secret, and taken out of messages it would take words with it."""
 
 _MESSAGE_CHARS = 500
 """Longest text of a provider's that is quoted."""
@@ -113,6 +128,34 @@ def credential(model: BaseChatModel, where: str, settings: Mapping[str, Any]) ->
     fields = sorted({**vars(model), **headers}.items())
     secrets = [f"{name}={value.get_secret_value()}" for name, value in fields if isinstance(value, SecretStr)]
     return hashlib.blake2b("\0".join((where, *secrets)).encode(), digest_size=4).hexdigest()
+
+
+def secrets(model: BaseChatModel | None, provider: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what no message on a model's call may show, the longest first: headers, keys, passwords."""
+    found = {*_held(settings), *_held({} if model is None else vars(model))}
+    for where in (address(model, provider, settings), address(None, provider, settings)):
+        if with_user := re.match(r"\w+://([^/?#]*)@", where or ""):
+            password = with_user[1].partition(":")[2]
+            found |= {with_user[1], password, unquote(password)}
+    long = (value for value in found if len(value) >= _SECRET_CHARS)
+    return tuple(sorted(long, key=lambda value: (-len(value), value)))
+
+
+def _held(value: Any) -> Iterator[str]:
+    """Yield the secrets inside settings."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _held(inner)
+
+
+def key_variable(model: Any, settings: Mapping[str, Any]) -> str | None:
+    """Return the environment variable that a model's key comes from; None where it is not known."""
+    if not isinstance(model, str) or any(names_secret(key) for key in settings):
+        return None
+    variable = f"{split(model)[0].upper()}_API_KEY"
+    return variable if os.environ.get(variable) else None
 
 
 def _openai(name: str, settings: dict[str, Any]) -> BaseChatModel:

@@ -299,7 +299,7 @@ def broken_off(plan: Plan, call: ModelCall, failure: Failure, error: Exception) 
     told = f"{call.endpoint} broke off after part of its reply was shown"
     if not call.begun:
         told = f"the reply broke off after part of it was shown, and {call.endpoint} did not go on with it"
-    partial = PartialStream(told, gate.text)
+    partial = PartialStream(f"{told}: {failure.kind}: {failure.message}", gate.text)
     partial.__cause__ = error
     # What was doubled, mixed, endless, refused or withheld did not break off: nobody goes on from there.
     unfit = isinstance(error, DoubledReply | MixedReply | OversizeReply)

@@ -28,7 +28,10 @@ def obituary(plan: Plan, attempts: Sequence[Attempt], errors: Sequence[Exception
     rejected = any(attempt.outcome == "rejected" for attempt in attempts)
     how = "no reply was accepted" if rejected else "every call failed"
     many = f"{len(attempts)} attempt{'s' if len(attempts) != 1 else ''}"
-    return AllAttemptsFailed(f"step {plan.step}: {how} in {many}", errors)
+    left_out = (
+        reason for reason in plan.reasons if reason.startswith("skipped ")
+    )  # an open circuit among others
+    return AllAttemptsFailed("; ".join((f"step {plan.step}: {how} in {many}", *left_out)), errors)
 
 
 def question(plan: Plan, ask: Ask) -> str:

@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableBinding, RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
-from langroute.building import address, build, credential, placeholder, split, wired
+from langroute.building import address, build, credential, placeholder, secrets, split, wired
 from langroute.cost import CostBasis, Price, Usage, usage_of
 from langroute.errors import EndpointError
 from langroute.histories import Callee, callee_of
@@ -120,6 +120,11 @@ class Endpoint:
         known = address(self.model, self.provider, EMPTY), address(self._given, self.provider, settings)
         where = "\0".join(dict.fromkeys(filter(None, known)))
         return f"{self.name}@{credential(self.model, where, settings)}"
+
+    @cached_property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message of a failure may show: values of headers, keys, the URL's password."""
+        return secrets(self._model, self.provider, self.spec.settings)
 
     @cached_property
     def provider(self) -> str:

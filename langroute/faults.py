@@ -7,18 +7,21 @@ returned with its finish reason where nothing better comes.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.messages import AIMessage
 
+from langroute.building import key_variable
 from langroute.calls import MOST_CHARS
 from langroute.cascade import Failure
 from langroute.endpoints import OUTPUT_LIMITS, Endpoint
+from langroute.redaction import without
 from langroute.request import Request, tool_name
 from langroute.verifiers.base import shown
 from langroute.verifiers.finish import ending, finish_words, refusal_text
 
-__all__ = ["fault_of"]
+__all__ = ["as_told", "fault_of"]
 
 _PLAIN = ("stop", "end_turn", "stop_sequence", "completed")
 """How most replies end; with text and nothing else they are whole. No set: what is told may have no hash."""
@@ -145,6 +148,16 @@ def _calls_a_function(message: AIMessage, request: Request, endpoint: Endpoint) 
         return False
     settings = getattr(endpoint.model, "model_kwargs", None) or {}
     return not any("functions" in given for given in (request.kwargs, endpoint.bound_kwargs, settings))
+
+
+def as_told(failure: Failure, request: Request, endpoint: Endpoint) -> Failure:
+    """Return a call's failure without what it quotes of prompt and secrets; of a refused key, where it is."""
+    message = without(request.untold(failure).message, endpoint.secrets)
+    if failure.kind == "auth":
+        variable = key_variable(endpoint.spec.model, endpoint.spec.settings)
+        where = f"in the environment variable {variable}" if variable else "that the model was given"
+        message += f"; look at the key {where}"
+    return replace(failure, message=message)
 
 
 def _says(message: AIMessage) -> bool:

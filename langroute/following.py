@@ -52,7 +52,7 @@ from langroute.errors import (
     RejectedReply,
 )
 from langroute.failures import charged, classify
-from langroute.faults import fault_of
+from langroute.faults import as_told, fault_of
 from langroute.histories import portable
 from langroute.judging import Judge, continuation_messages, repair_messages, too_late
 from langroute.observe import surroundings
@@ -348,7 +348,7 @@ class Cascade:
                 call.admission.settle_soon(attempt.cost_usd)
             self._append(attempt, None)
             raise error
-        failure = self._request.untold(failure)
+        failure = as_told(failure, self._request, endpoint)
         failure, error = broken_off(plan, call, failure, cast("Exception", error))
         attempt = replace(attempt, cost_usd=charged(failure.kind))
         if attempt.cost_usd is None:
@@ -360,7 +360,7 @@ class Cascade:
         """Append the failed attempt of a reply that came and is none: it is paid for all the same."""
         call.close()
         call.failed(fault)
-        fault = self._request.untold(fault)
+        fault = as_told(fault, self._request, self._router.endpoints.by_name[answered.move.endpoint])
         attempt = replace(self._attempt(answered, "failed", (), 0.0), failure=fault)
         failure, error = broken_off(plan, call, fault, FailedCall(attempt.account))
         self._append(replace(attempt, failure=failure), answered.reply if failure.usable else None)

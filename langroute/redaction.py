@@ -15,6 +15,7 @@ __all__ = [
     "unquoted",
     "unveiled",
     "veiled",
+    "without",
 ]
 
 _NAME_CHARS = 64
@@ -37,6 +38,9 @@ _QUOTE_CHARS = 32
 """Shortest quotation of a prompt that is taken out: two windows, so that one of them lies inside it."""
 
 _WINDOW_CHARS = _QUOTE_CHARS // 2
+
+_CUT_CHARS = 3
+"""So many first characters of a secret, at a cut, give nothing away."""
 
 _CERTAIN = (
     r"\b(?:sk|pk|rk|gsk|hf|ghp|gho|ghs|github_pat|xox[abprs]|lsv2|tvly)[-_](?=[A-Za-z_\-]*\d)[A-Za-z0-9_\-]{16,}"
@@ -126,6 +130,15 @@ def unquoted(text: str, sources: Iterable[str]) -> str:
         else:
             at += _WINDOW_CHARS
     return kept + text
+
+
+def without(text: str, secrets: Iterable[str]) -> str:
+    """Return `text` with each of the secrets taken out, also where the end of a shortened text cuts one."""
+    for secret in secrets:
+        text = text.replace(secret, "[redacted]")
+        cut = next((n for n in range(len(secret) - 1, _CUT_CHARS, -1) if text.endswith(f"{secret[:n]}…")), 0)
+        text = f"{text[: -cut - 1]}[redacted]…" if cut else text
+    return text
 
 
 def _common(text: str, at: int, source: str) -> tuple[int, int]:
