@@ -16,12 +16,15 @@ from typing import Any, TypeVar
 
 from langroute.timing import whole
 
-__all__ = ["LEFT", "Flow", "Io", "arun", "beside", "pause", "run", "within"]
+__all__ = ["LEFT", "Flow", "Io", "arun", "beside", "pause", "run", "threaded", "within"]
 
 T = TypeVar("T")
 
 _ASIDE = "a question put aside the attempts"
 """Under which name late judges, classifiers and embeddings are counted."""
+
+_LEAST_S = 0.001
+"""Seconds that are waited at least: none at all would be no limit to some."""
 
 _GRACE_S = 0.02
 """Seconds in which a check that was cancelled may end by itself."""
@@ -93,13 +96,16 @@ async def arun(flow: Flow[T]) -> T:
         return stop.value  # type: ignore[no-any-return]  # a generator's value is typed Any
 
 
-def within(context: contextvars.Context, flow: Flow[T]) -> Flow[T]:
-    """Run a flow and the effects it yields in `context`; what it sets there is seen by nobody else."""
+def within(context: contextvars.Context, flow: Flow[T], ends_s: float | None = None) -> Flow[T]:
+    """Run a flow and the effects it yields in `context`; what it sets there is seen by nobody else.
+
+    At `ends_s` of the monotonic clock, where it is given, what is still waited for ends with `TimeoutError`.
+    """
     try:
         effect = context.run(next, flow)
         while True:
             try:
-                result = yield _moved(effect, context)
+                result = yield _moved(effect, context, ends_s)
             except BaseException as error:
                 effect = context.run(flow.throw, error)
             else:
@@ -108,7 +114,7 @@ def within(context: contextvars.Context, flow: Flow[T]) -> Flow[T]:
         return stop.value  # type: ignore[no-any-return]  # a generator's value is typed Any
 
 
-def _moved(effect: Io, context: contextvars.Context) -> Io:
+def _moved(effect: Io, context: contextvars.Context, ends_s: float | None) -> Io:
     """Return the effect performed in a copy of `context`: a late call may still be inside the last one."""
 
     async def acall() -> Any:
@@ -117,7 +123,11 @@ def _moved(effect: Io, context: contextvars.Context) -> Io:
 
         return await _ended(asyncio.get_running_loop().create_task(awaited(), context=context.copy()))
 
-    return Io(lambda: context.copy().run(effect.call), acall, effect.timeout_s)
+    limit_s = effect.timeout_s
+    if ends_s is not None:
+        left_s = max(ends_s - time.monotonic(), _LEAST_S)
+        limit_s = left_s if limit_s is None else min(limit_s, left_s)
+    return Io(lambda: context.copy().run(effect.call), acall, limit_s)
 
 
 async def _ended(task: "asyncio.Task[T]") -> T:
@@ -154,10 +164,10 @@ def beside(work: Callable[[], T], timeout_s: float | None) -> Io:
 
     Not in the loop's own workers: sync nodes of an async run may hold all of those for minutes.
     """
-    return Io(work, lambda: asyncio.wrap_future(_threaded(work)), timeout_s)
+    return Io(work, lambda: asyncio.wrap_future(threaded(work)), timeout_s)
 
 
-def _threaded(call: Callable[[], T]) -> "Future[T]":
+def threaded(call: Callable[[], T]) -> "Future[T]":
     """Start `call` in a daemon thread of its own with the caller's context, and return what it comes to."""
     future: Future[T] = Future()
     future.set_running_or_notify_cancel()  # who gives up waiting cannot cancel it: it would fail at its end

@@ -1,6 +1,7 @@
 """How a reply is judged: what every reply must pass, the step's verifiers, and what a repair is told."""
 
 import contextvars
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -17,7 +18,7 @@ from langroute.effects import Flow, within
 from langroute.errors import LangrouteError, NoEndpointAvailable
 from langroute.failures import classify
 from langroute.gates import Commit
-from langroute.redaction import printable, redact, unquoted
+from langroute.redaction import printable, redact, unquoted, without
 from langroute.replies import Reply
 from langroute.request import Request, tool_name
 from langroute.runs import unheard
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from langroute.router import Router
 
 __all__ = ["Judge", "continuation_messages", "repair_messages", "too_late"]
+
+
+_SOON_S = 0.05
+"""How much before its time a timer may ring."""
 
 
 class Judge:
@@ -49,8 +54,8 @@ class Judge:
         """Return the verdicts on one reply: all free checks, then those that ask a model, until one rejects.
 
         A verifier that cannot check rejects: when in doubt, the capable tier. `config` is the
-        attempt's; whatever a verifier calls is heard by its tracers and by no graph's stream, and has
-        `left_s` seconds at most, where a deadline sets them.
+        attempt's; whatever a verifier calls is heard by its tracers and by no graph's stream. All of them
+        together have `left_s` seconds, where a deadline sets them; one that is not done then could not check.
         """
         found = list(self._always(move, reply))
         if not self._verifiers:
@@ -58,6 +63,7 @@ class Judge:
         quiet = unheard(config)
         boundary = self._router.policy.step(self.plan.step).boundary
         asker = _Asker(self._router, boundary, move.endpoint, quiet, left_s, self._request.purse)
+        ends_s = None if left_s is None else time.monotonic() + left_s
         context = contextvars.copy_context()
         # The running node's config stays around it: without it `interrupt()` in a verifier asks nobody.
         ambient = var_child_runnable_config.get() or {}
@@ -75,7 +81,7 @@ class Judge:
                 reply.parsing_error,
                 tuple(found),
             )
-            found.append((yield from within(context, _checked(verifier, case))))
+            found.append((yield from within(context, self._checked(verifier, case, ends_s), ends_s)))
         return tuple(found)
 
     def _always(self, move: Call, reply: Reply) -> Iterator[Verdict]:
@@ -87,6 +93,29 @@ class Judge:
             if demanded is not None and self._router.rank(move.tier) < self._router.rank(demanded):
                 reason = f"the tool {call['name']} may only be called by tier {demanded} or above"
                 yield Verdict("stakes", accepted=False, reason=reason, usable=False)
+
+    def _checked(self, verifier: Verifier, case: Case, ends_s: float | None) -> Flow[Verdict]:
+        try:
+            return (yield from verifier.judge(case))
+        except Exception as error:
+            if classify(error) is None and not isinstance(error, LangrouteError):
+                raise
+            told = unquoted(_in_one_line(error), case.request.texts)
+            for endpoint in self._router.endpoints.by_name.values():
+                told = without(told, endpoint.secrets)
+            if (
+                isinstance(error, TimeoutError)
+                and ends_s is not None
+                and time.monotonic() >= ends_s - _SOON_S
+            ):
+                told = "not done in time: the step's deadline is over"
+            return Verdict(
+                verifier.name,
+                accepted=False,
+                reason=f"could not be checked: {told}",
+                unsure=True,
+                spend=_spent(error),
+            )
 
     def commit_point(self, attempts: Sequence[Attempt]) -> Commit:
         """Return from where the reply of `move` may be shown.
@@ -150,21 +179,6 @@ class _Asker:
 
 def _nobody_to_ask(*_: Any, **__: Any) -> Flow[Opinion]:
     raise NoEndpointAvailable("a check of a prefix asks no model")
-
-
-def _checked(verifier: Verifier, case: Case) -> Flow[Verdict]:
-    try:
-        return (yield from verifier.judge(case))
-    except Exception as error:
-        if classify(error) is None and not isinstance(error, LangrouteError):
-            raise
-        return Verdict(
-            verifier.name,
-            accepted=False,
-            reason=f"could not be checked: {unquoted(_in_one_line(error), case.request.texts)}",
-            unsure=True,
-            spend=_spent(error),
-        )
 
 
 def _goes_on(request: Request, reply: Reply) -> bool:

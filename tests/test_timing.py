@@ -17,8 +17,9 @@ from langroute import RoutedChatModel
 from langroute.calls import MOST_CHARS
 from langroute.errors import AbandonedCalls, AllAttemptsFailed
 from langroute.failures import classify
-from langroute.testing import ScriptedChatModel, capture_decisions
+from langroute.testing import LoopbackProvider, ScriptedChatModel, capture_decisions
 from langroute.timing import ABANDONED, MOST_ABANDONED, Limits, Watch, aitems, awhole, items, whole
+from langroute.verifiers.base import Case
 
 MODES = ["invoke", "ainvoke", *STREAMS]
 LIMIT_S = 0.2
@@ -309,3 +310,55 @@ async def test_reply_longer_than_any_models_is_a_failed_call(mode: str) -> None:
     first = decisions[0].attempts[0]
     assert first.failure is not None
     assert (first.outcome, first.failure.kind) == ("failed", "bad_response")
+
+
+async def awaits(case: Case) -> bool:
+    del case
+    await asyncio.sleep(120)
+    return True
+
+
+async def holds_on(case: Case) -> bool:
+    """Swallow the cancellation once, and go on."""
+    del case
+    try:
+        await asyncio.sleep(120)
+    except asyncio.CancelledError:
+        await asyncio.sleep(1)
+    return True
+
+
+def blocks(case: Case) -> bool:
+    del case
+    NEVER.wait(120)
+    return True
+
+
+NEVER = threading.Event()
+
+
+@pytest.mark.parametrize("check", [awaits, holds_on, blocks])
+@pytest.mark.parametrize("mode", ["invoke", "ainvoke", "stream", "astream"])
+@pytest.mark.parametrize("on_exhausted", ["best", "raise"])
+async def test_check_has_what_the_deadline_leaves_and_passes_nothing(
+    mode: str, check: Any, on_exhausted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = {"cascade": ["small", "large"], "verify": [check], "deadline_s": 1, "on_exhausted": on_exhausted}
+    with LoopbackProvider({"a": "one", "b": "two"}) as provider:
+        monkeypatch.setenv("OPENAI_API_KEY", "a key for loopback")
+        settings = {"base_url": provider.base_url}
+        tiers = {
+            tier: [{"model": f"openai:{name}", "settings": settings}]
+            for tier, name in (("small", "a"), ("large", "b"))
+        }
+        model = RoutedChatModel({"tiers": tiers, "default": step})
+        started_s = time.monotonic()
+        with capture_decisions() as decisions:
+            await shown(model, mode)
+        assert time.monotonic() - started_s < IN_TIME_S
+    NEVER.set()
+    NEVER.clear()
+    verdict = decisions[0].attempts[0].verdicts[0]
+    assert (verdict.accepted, verdict.unsure) == (False, True)
+    assert "not done in time" in verdict.reason
+    assert decisions[0].outcome == "best"

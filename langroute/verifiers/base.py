@@ -145,7 +145,7 @@ class Verifier(BaseModel):
         )
 
 
-CustomResult = Verdict | bool | str | None
+CustomResult = Verdict | bool | str
 CustomCheck = Callable[[Case], CustomResult | Awaitable[CustomResult]]
 """What a person may pass for a verifier: see `langroute.verifiers.custom`."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from typing import Any, ClassVar
 
 from langroute.cascade import Verdict
-from langroute.effects import Io
+from langroute.effects import Io, threaded
 from langroute.verifiers.base import Case, CustomResult, Verifier
 
 __all__ = ["Custom"]
@@ -15,9 +15,10 @@ __all__ = ["Custom"]
 class Custom(Verifier):
     """Wraps a callable that takes a `Case` and returns what it thinks of the reply.
 
-    True or None accepts; False rejects; a string rejects and is the reason, which a repair passes on;
-    a `Verdict` is taken as it is. A coroutine function works in sync calls too (in a loop and thread
-    of its own); a plain function is run in a thread in async calls, so that it may wait.
+    True accepts; False rejects; a string rejects and is the reason, which a repair passes on; a `Verdict`
+    is taken as it is; None is no answer, since a check that forgot to return would pass everything. A
+    coroutine function works in sync calls too (in a loop and thread of its own); a plain function is run in
+    a thread in async calls, so that it may wait.
 
     Example:
         >>> from langroute.verifiers import Custom
@@ -30,7 +31,7 @@ class Custom(Verifier):
     name: ClassVar[str] = "custom"
 
     function: Callable[..., Any]
-    """Takes a `Case`; returns a bool, a string, None or a `Verdict`, or an awaitable of one."""
+    """Takes a `Case`; returns a bool, a string or a `Verdict`, or an awaitable of one."""
 
     @property
     def label(self) -> str:
@@ -52,7 +53,7 @@ class Custom(Verifier):
         """Call the function and read its answer.
 
         Raises:
-            TypeError: It returned something else than a bool, a string, None or a `Verdict`.
+            TypeError: It returned something else than a bool, a string or a `Verdict`.
         """
         answer: Any = yield Io(lambda: _call(self.function, case), lambda: _acall(self.function, case))
         return self._verdict(answer)
@@ -60,16 +61,14 @@ class Custom(Verifier):
     def _verdict(self, answer: Any) -> Verdict:
         if isinstance(answer, Verdict):
             return answer
-        if answer is None or answer is True:
+        if answer is True:
             return Verdict(self.label, accepted=True, reason=f"{self.label} accepts the reply")
         if answer is False:
             return Verdict(self.label, accepted=False, reason=f"{self.label} rejects the reply")
         if isinstance(answer, str):
             return Verdict(self.label, accepted=False, reason=answer)
-        raise TypeError(
-            f"{self.qualified_name} returned {type(answer).__name__}; "
-            "a check returns True, False, None, a reason (str) or a Verdict"
-        )
+        what = "None" if answer is None else type(answer).__name__
+        raise TypeError(f"{self.qualified_name} returned {what}: return a bool, a reason or a Verdict")
 
 
 def _call(function: Callable[..., Any], case: Case) -> CustomResult:
@@ -82,20 +81,12 @@ def _call(function: Callable[..., Any], case: Case) -> CustomResult:
         return await answer  # type: ignore[no-any-return]  # as above
 
     # Not in this thread: a loop may be running in it already.
-    return _in_own_thread(lambda: asyncio.run(wait()))
+    return threaded(lambda: asyncio.run(wait())).result()
 
 
 async def _acall(function: Callable[..., Any], case: Case) -> CustomResult:
     """Await a coroutine function here; call any other in a thread, so that the loop goes on."""
     named = function if inspect.isroutine(function) else type(function).__call__
     direct = inspect.iscoroutinefunction(named)
-    answer: Any = function(case) if direct else await asyncio.to_thread(function, case)
+    answer: Any = function(case) if direct else await asyncio.wrap_future(threaded(lambda: function(case)))
     return await answer if inspect.isawaitable(answer) else answer  # type: ignore[no-any-return]  # as above
-
-
-def _in_own_thread(call: Callable[[], CustomResult]) -> CustomResult:
-    from concurrent.futures import ThreadPoolExecutor
-    from contextvars import copy_context
-
-    with ThreadPoolExecutor(1, thread_name_prefix="langroute-check") as pool:
-        return pool.submit(copy_context().run, call).result()

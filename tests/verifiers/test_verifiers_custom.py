@@ -11,7 +11,6 @@ from langroute.verifiers import Custom
 
 ANSWERS = [
     (True, True, "rule accepts the reply"),
-    (None, True, "rule accepts the reply"),
     (False, False, "rule rejects the reply"),
     ("no price is named", False, "no price is named"),
     (Verdict("mine", accepted=False, reason="no"), False, "no"),
@@ -58,13 +57,20 @@ async def test_callable_object_may_be_async_too(case_of):
 
 async def test_plain_function_does_not_hold_up_the_event_loop(case_of):
     threads = []
-    await arun(Custom(function=lambda _: threads.append(threading.current_thread())).judge(case_of("x")))
+    await arun(
+        Custom(function=lambda _: threads.append(threading.current_thread()) is None).judge(case_of("x"))
+    )
     assert threads[0] is not threading.main_thread()
 
 
 def test_answer_that_is_none_of_these_names_the_function(case_of):
     with pytest.raises(TypeError, match=r"sync_rule.<locals>.rule returned int"):
         run(Custom(function=sync_rule(3)).judge(case_of("hello")))
+
+
+def test_check_that_forgot_to_return_is_told_so(case_of):
+    with pytest.raises(TypeError, match="rule returned None: return a bool, a reason or a Verdict"):
+        run(Custom(function=sync_rule(None)).judge(case_of("hello")))
 
 
 def test_error_of_the_check_is_not_swallowed(case_of):
