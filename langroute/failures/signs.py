@@ -76,8 +76,11 @@ BY_STATUS: Mapping[int, Kind] = {
     409: "server",
     410: "not_found",
     413: "context_overflow",
+    421: "server",
+    423: "overloaded",
     424: "server",
     425: "server",
+    426: "server",
     429: "rate_limit",
     451: "permission",
     498: "overloaded",  # Groq's flex tier

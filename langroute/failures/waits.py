@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 __all__ = ["LONGEST_WAIT_S", "limit_reset_s", "retry_after_s"]
 
 LONGEST_WAIT_S = 86_400.0
-"""A day: what says to come back later than that is no wait, or no number of seconds."""
+"""A day: a provider that says to come back later is believed so far; a reset later than that is none."""
 
 _VALUE_CHARS = 64
 _EPOCH_S, _EPOCH_MS = 1e9, 1e12
@@ -30,8 +30,9 @@ def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
     for name in _IN_MS:
         value = headers.get(name, "").strip()
         if _NUMBER.fullmatch(value):
-            return _believed(float(value) / 1000)
-    return _wait_s(headers.get("retry-after", ""), _now_s(headers, now_s))
+            return min(float(value) / 1000, LONGEST_WAIT_S)
+    wait_s = _wait_s(headers.get("retry-after", ""), _now_s(headers, now_s))
+    return None if wait_s is None else min(wait_s, LONGEST_WAIT_S)
 
 
 def limit_reset_s(headers: Mapping[str, str], now_s: float) -> float | None:
@@ -47,7 +48,7 @@ def limit_reset_s(headers: Mapping[str, str], now_s: float) -> float | None:
         if _RESET.search(name) is None:
             continue
         wait_s = _wait_s(value, at_s)
-        if wait_s is not None:
+        if wait_s is not None and wait_s <= LONGEST_WAIT_S:
             left = headers.get(name.replace("reset", "remaining"), "0").strip()
             (used_up if left == "0" else others).append(wait_s)
     return max(used_up) if used_up else min(others, default=None)
@@ -84,4 +85,4 @@ def _dates(text: str) -> Iterator[float]:
 
 
 def _believed(wait_s: float) -> float | None:
-    return wait_s if 0 <= wait_s <= LONGEST_WAIT_S else None
+    return wait_s if wait_s >= 0 else None
