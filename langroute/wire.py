@@ -199,7 +199,7 @@ def _redirected(response: Any) -> str:
     except Exception:  # the server wrote it: whatever it is, it is no address
         host = ""
     return (
-        f"the server answered {response.status_code}, a redirect to {host or 'no readable address'},"
+        f"the server answered with a redirect to {host or 'no readable address'},"
         " and redirects are not followed: if that is the model's server, put its final address into base_url"
     )
 

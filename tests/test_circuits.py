@@ -221,6 +221,13 @@ def test_a_step_that_fails_tells_of_the_calls_that_were_refused() -> None:
     assert "large-a: circuit_open: circuit open for" in str(raised.value)
 
 
+def test_a_step_that_fails_names_the_endpoint_that_its_plan_left_out() -> None:
+    model, _ = timed({"small-a": down(), "large-a": down()})
+    close_off(model.router, "small-a")
+    with pytest.raises(AllAttemptsFailed, match=r"in 1 attempt; skipped small-a: circuit open for "):
+        model.invoke("When?")
+
+
 def test_a_plan_of_more_endpoints_than_calls_are_allowed_still_makes_its_last() -> None:
     many = {f"large-{n:02}": GOOD for n in range(MAX_CALLS + 5)}
     model = routed({"small-a": BAD, **many}, verify=[opening(lambda: model.router, *many)])

@@ -249,7 +249,10 @@ async def test_failure_after_the_first_content_raises_with_the_text_shown(mode: 
     assert raised.value.text == seen
     assert GOOD.startswith(seen)
     assert raised.value.__cause__ is not None
-    assert raised.value.decision.attempts[0].failure.kind == "cut_stream"
+    failure = raised.value.decision.attempts[0].failure
+    assert failure.kind == "cut_stream"
+    assert failure.message
+    assert str(raised.value).endswith(f"shown: cut_stream: {failure.message}")
 
 
 @pytest.mark.parametrize("mode", STREAMS)
