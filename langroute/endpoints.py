@@ -121,9 +121,9 @@ class Endpoint:
         where = "\0".join(dict.fromkeys(filter(None, known)))
         return f"{self.name}@{credential(self.model, where, settings)}"
 
-    @cached_property
+    @property
     def secrets(self) -> tuple[str, ...]:
-        """What no message of a failure may show: values of headers, keys, the URL's password."""
+        """What no message of a failure may show: values of headers, keys, passwords; never kept."""
         return secrets(self._model, self.provider, self.spec.settings)
 
     @cached_property
