@@ -5,23 +5,20 @@ held that died is free when its lease is over: the next one that finds no room l
 of one process share a transaction, since a busy account has one writer at a time anyway.
 """
 
-import atexit
 import logging
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from uuid import uuid4
-from weakref import WeakKeyDictionary
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from langroute.accounts import Balance, Claim, Hold
 from langroute.errors import LedgerError
 from langroute.ledger.books import MOST_PICO, RENEWED_EVERY_S, Books, Order
-from langroute.ledger.store import Store
+from langroute.ledger.store import OnePerStore, Store
 
 __all__ = ["Accounts", "accounts"]
 
@@ -200,32 +197,9 @@ class Accounts:
         return LedgerError(f"the budgets in {self.store.name} cannot be asked: {type(error).__name__}")
 
 
-_ACCOUNTS: WeakKeyDictionary[Store, Accounts] = WeakKeyDictionary()
-_LOCK = threading.Lock()
+_ACCOUNTS = OnePerStore(Accounts, born=Accounts.be_born, end=Accounts.finish)
 
 
 def accounts(store: Store) -> Accounts:
     """Return the accounts in a store; the same object for the same store."""
-    with _LOCK:
-        found = _ACCOUNTS.get(store)
-        if found is None:
-            found = _ACCOUNTS[store] = Accounts(store)
-        return found
-
-
-def _after_fork() -> None:
-    global _LOCK  # noqa: PLW0603 - another thread of the parent may have held it
-    _LOCK = threading.Lock()
-    for found in list(_ACCOUNTS.values()):
-        found.be_born()
-
-
-def _finish_all() -> None:
-    for found in list(_ACCOUNTS.values()):
-        with suppress(Exception):
-            found.finish()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-atexit.register(_finish_all)
+    return _ACCOUNTS.of(store)

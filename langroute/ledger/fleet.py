@@ -6,7 +6,6 @@ Calls ask their own breakers alone and never wait for it: where the database doe
 each process goes on by itself.
 """
 
-import atexit
 import hashlib
 import json
 import logging
@@ -19,11 +18,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 from langroute.health import Health
 from langroute.ledger.breakers import HOT_S, Breakers, Row, Say, weighed
-from langroute.ledger.store import Store
+from langroute.ledger.store import OnePerStore, Store
 from langroute.observe import Tally
 
 __all__ = ["FRESH_S", "POLL_S", "Fleet", "Member", "fleet"]
@@ -285,34 +284,16 @@ class Fleet:
             thread.join(_LAST_WORDS_S)
 
 
-_FLEETS: WeakKeyDictionary[Store, Fleet] = WeakKeyDictionary()
-_LOCK = threading.Lock()
+def _be_born(found: Fleet) -> None:
+    members, found.members = list(found.members), WeakSet()
+    found.be_born()
+    for member in members:
+        member.be_born()
+
+
+_FLEETS = OnePerStore(Fleet, born=_be_born, end=Fleet.end)
 
 
 def fleet(store: Store) -> Fleet:
     """Return those who share a store; the same object for the same store."""
-    with _LOCK:
-        found = _FLEETS.get(store)
-        if found is None:
-            found = _FLEETS[store] = Fleet(store)
-        return found
-
-
-def _after_fork() -> None:
-    global _LOCK  # noqa: PLW0603 - another thread of the parent may have held it
-    _LOCK = threading.Lock()
-    for found in list(_FLEETS.values()):
-        members, found.members = list(found.members), WeakSet()
-        found.be_born()
-        for member in members:
-            member.be_born()
-
-
-def _end_all() -> None:
-    for found in list(_FLEETS.values()):
-        found.end()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-atexit.register(_end_all)
+    return _FLEETS.of(store)

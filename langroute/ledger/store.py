@@ -6,10 +6,10 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
-from weakref import WeakSet
+from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -19,7 +19,9 @@ from langroute.ledger.migrations import MIGRATIONS, migrate, version_of
 from langroute.observe import Tally
 from langroute.redaction import redact
 
-__all__ = ["Store", "open_store"]
+__all__ = ["OnePerStore", "Store", "open_store"]
+
+T = TypeVar("T")
 
 _CONNECTIONS = 8
 """Pooled connections a process, at most: a dozen workers stay under PostgreSQL's default of 100."""
@@ -320,3 +322,41 @@ if hasattr(os, "register_at_fork"):
         after_in_child=_after_fork_in_child,
     )
 atexit.register(_close_all)
+
+
+class OnePerStore(Generic[T]):
+    """The one object of a kind that this process has for each store, for as long as the store lives.
+
+    Args:
+        make: Makes it.
+        born: What it does in the child of a fork, which is a process of its own.
+        end: What it does when the program ends; what that raises is dropped.
+    """
+
+    def __init__(
+        self, make: Callable[[Store], T], *, born: Callable[[T], None], end: Callable[[T], None]
+    ) -> None:
+        self._make, self._born, self._end = make, born, end
+        self._found: WeakKeyDictionary[Store, T] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._after_fork)
+        atexit.register(self._end_all)
+
+    def of(self, store: Store) -> T:
+        """Return the object of a store, made at the first call."""
+        with self._lock:
+            found = self._found.get(store)
+            if found is None:
+                found = self._found[store] = self._make(store)
+            return found
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()  # another thread of the parent may have held it
+        for found in list(self._found.values()):
+            self._born(found)
+
+    def _end_all(self) -> None:
+        for found in list(self._found.values()):
+            with suppress(Exception):
+                self._end(found)

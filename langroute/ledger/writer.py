@@ -5,23 +5,19 @@ moments (`PAUSE_S` and one write); when the store stays away so long that the qu
 then; at a program's end, what the store does not take within `LAST_WORDS_S`. All but the first is counted.
 """
 
-import atexit
 import logging
-import os
 import threading
 import time
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
-from weakref import WeakKeyDictionary
 
 from sqlalchemy import exc
 
 from langroute.ledger.pruning import prune
 from langroute.ledger.records import DecisionRecord
 from langroute.ledger.rows import write
-from langroute.ledger.store import Store
+from langroute.ledger.store import OnePerStore, Store
 from langroute.redaction import redact
 
 __all__ = ["LAST_WORDS_S", "MOST_CHARS", "MOST_ENTRIES", "PAUSE_S", "Counts", "Entry", "Writer", "writer"]
@@ -336,33 +332,15 @@ def _name(error: Exception) -> str:
     )
 
 
-_WRITERS: WeakKeyDictionary[Store, Writer] = WeakKeyDictionary()
-_LOCK = threading.Lock()
+def _made(store: Store) -> Writer:
+    made = Writer(store)
+    store.before_close.append(made.close)
+    return made
+
+
+_WRITERS = OnePerStore(_made, born=Writer.be_born, end=lambda found: found.store.close())
 
 
 def writer(store: Store) -> Writer:
     """Return the writer of a store; the same object for the same store."""
-    with _LOCK:
-        found = _WRITERS.get(store)
-        if found is None:
-            found = _WRITERS[store] = Writer(store)
-            store.before_close.append(found.close)
-        return found
-
-
-def _after_fork() -> None:
-    global _LOCK  # noqa: PLW0603 - another thread of the parent may have held it
-    _LOCK = threading.Lock()
-    for found in list(_WRITERS.values()):
-        found.be_born()
-
-
-def _finish_all() -> None:
-    for found in list(_WRITERS.values()):
-        with suppress(Exception):
-            found.store.close()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-atexit.register(_finish_all)
+    return _WRITERS.of(store)
