@@ -1,0 +1,1 @@
+"""The commands of `langroute`, one module a subject; `langroute.cli` names them."""
