@@ -162,6 +162,11 @@ class ModelCall:
             self.line.hang_up()
 
     @property
+    def is_cut_off(self) -> bool:
+        """Whether its time on the network is over: what fails from then on was cut by us."""
+        return self.line is not None and self.line.over
+
+    @property
     def prompt(self) -> ChatPromptValue:
         """The messages in the host's form."""
         return prompt_of(self.messages)

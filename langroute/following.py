@@ -348,6 +348,8 @@ class Cascade:
                 call.admission.settle_soon(attempt.cost_usd)
             self._append(attempt, None)
             raise error
+        if call.is_cut_off and failure.kind in ("connection", "cut_stream"):
+            failure = replace(failure, kind="timeout")  # what its transport says of our own hanging up
         failure = as_told(failure, self._request, endpoint)
         failure, error = broken_off(plan, call, failure, cast("Exception", error))
         attempt = replace(attempt, cost_usd=charged(failure.kind))

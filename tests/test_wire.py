@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -52,8 +52,8 @@ class Server:
 
     def _answer(self, connection: socket.socket) -> None:
         with connection:
-            asked = connection.recv(65_536)
-            self.asked.set()
+            if asked := connection.recv(65_536):
+                self.asked.set()
             try:
                 self._say(connection, asked)
             except OSError:
@@ -126,12 +126,31 @@ async def test_endless_reply_falls_back_in_time_and_its_socket_is_closed(say: An
                 assert await shown(routed(server.url, good.base_url, limit_s), mode) == GOOD
             assert time.monotonic() - started_s < limit_s + IN_TIME_S
             first = decisions[0].attempts[0]
-            # The shut socket may be read before the limit is told of: then it is a connection that ended.
-            if server.asked.is_set() and first.failure is not None and first.failure.kind == "timeout":
+            assert first.failure is not None
+            assert (first.outcome, first.failure.kind) == ("failed", "timeout")
+            if server.asked.is_set():
                 break
         assert server.left.acquire(timeout=60)
-    assert first.failure is not None
-    assert (first.outcome, first.failure.kind) == ("failed", "timeout")
+
+
+@contextmanager
+def unreachable() -> Iterator[str]:
+    """Yield the URL of a server whose queue is full: the system answers nobody who connects."""
+    with closing(socket.create_server(("127.0.0.1", 0), backlog=0)) as listener, ExitStack() as waiting:
+        for _ in range(3):
+            client = waiting.enter_context(socket.socket())
+            client.settimeout(0)
+            client.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_connection_that_the_limit_cuts_is_a_timeout_in_every_mode(mode: str) -> None:
+    with unreachable() as url, LoopbackProvider({"m": GOOD}) as good, capture_decisions() as decisions:
+        assert await shown(routed(url, good.base_url, 0.3), mode) == GOOD
+    failure = decisions[0].attempts[0].failure
+    assert failure is not None
+    assert failure.kind == "timeout"
 
 
 @pytest.mark.parametrize("mode", ["stream", "astream"])
