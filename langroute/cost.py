@@ -6,16 +6,23 @@ from typing import Any, Literal
 
 from langroute.records import maker
 
-__all__ = ["CostBasis", "Price", "Spend", "Usage", "made_usage", "total_usd", "usage_of"]
+__all__ = ["CostBasis", "Price", "Spend", "Usage", "made_usage", "reported_usd", "total_usd", "usage_of"]
 
-CostBasis = Literal["priced", "estimated", "cached", "unknown"]
-"""How a cost is known: by price and reported usage; by price and length of the texts, where the provider
-reported no usage; 0 because LangChain's cache answered; or not at all."""
+CostBasis = Literal["reported", "priced", "estimated", "cached", "unknown"]
+"""How a cost is known: by the provider's own word in the reply; by price and reported usage; by price and
+length of the texts, where no usage was reported; 0 because LangChain's cache answered; or not at all."""
 
 _PER_MTOK = 1e-6
 
 _MOST_TOKENS = 10**9
 """More are no count of one call's tokens but a mistake: a thousand of the largest windows."""
+
+_MOST_USD = 1_000.0
+"""More is no cost of one call but a mistake: a million tokens at ten times the dearest price there is."""
+
+_LITELLM = "x-litellm-response-cost"
+_UPSTREAM = "upstream_inference_cost"
+_LONGEST_NUMBER = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,43 @@ def usage_of(metadata: Mapping[str, Any]) -> Usage | None:
     return made_usage(
         input_tokens, output_tokens, read, written, reasoning if reasoning <= output_tokens else 0
     )
+
+
+def reported_usd(metadata: Mapping[str, Any]) -> float | None:
+    """Return the USD that a reply cost by the word of its `response_metadata`; None where that has none.
+
+    OpenRouter says it in its usage (with a key of your own: its fee beside what the provider takes), LiteLLM
+    as `response_cost` or in a header. What can be no cost is passed over, and so is 0, which a gateway says
+    of models whose price it does not know.
+    """
+    usage = metadata.get("token_usage")
+    if isinstance(usage, dict) and "cost" in usage:
+        return _charged(usage)
+    if "cost" in metadata:
+        return _charged(metadata)
+    if "response_cost" in metadata:
+        return _usd(metadata["response_cost"]) or None
+    headers = metadata.get("headers")
+    written = headers.get(_LITELLM) if isinstance(headers, dict) else None
+    if not isinstance(written, str) or len(written) > _LONGEST_NUMBER:
+        return None
+    try:
+        return _usd(float(written)) or None
+    except ValueError:
+        return None
+
+
+def _charged(told: Mapping[str, Any]) -> float | None:
+    """Return what OpenRouter took, and what a provider took from your own account with it."""
+    own_usd, upstream_usd = _usd(told["cost"]), _usd(_details(told, "cost_details").get(_UPSTREAM))
+    if own_usd is None:
+        return None
+    # With OpenRouter's key its charge covers the provider's; with yours it is a small fee on top of that.
+    return own_usd + (upstream_usd if upstream_usd is not None and upstream_usd > own_usd else 0.0) or None
+
+
+def _usd(value: Any) -> float | None:
+    return float(value) if type(value) in (int, float) and 0 <= value <= _MOST_USD else None
 
 
 def _details(metadata: Mapping[str, Any], key: str) -> Mapping[str, Any]:

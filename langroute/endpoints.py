@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableBinding, RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
 from langroute.building import address, build, credential, placeholder, secrets, split, wired
-from langroute.cost import CostBasis, Price, Usage, usage_of
+from langroute.cost import CostBasis, Price, Usage, reported_usd, usage_of
 from langroute.errors import EndpointError
 from langroute.histories import Callee, callee_of
 from langroute.policy import ModelSpec, Policy
@@ -205,16 +205,19 @@ class Endpoint:
     def cost_of(self, message: AIMessage) -> tuple[Usage | None, float | None, CostBasis]:
         """Return what a reply used, what it cost in USD, and how that is known.
 
-        A reply out of LangChain's own cache cost 0, whatever usage it carries. A reply without usage,
-        as many servers stream it, or with one that can be none, is unknown, never 0.
+        A reply out of LangChain's own cache cost 0, whatever usage it carries. What the provider says that it
+        cost counts before any price. Else a reply without usage, as many servers stream it, or with one
+        that can be none, is unknown, never 0.
         """
-        metadata = message.usage_metadata
-        if not metadata:
-            return None, None, "unknown"
+        metadata = message.usage_metadata or EMPTY
         usage = usage_of(metadata)
         if metadata.get("total_cost") == 0:  # as `from_cache`
             return usage, 0.0, "cached"
-        if usage is None or not (usage.input_tokens or usage.output_tokens):
+        if usage is not None and not (usage.input_tokens or usage.output_tokens):
+            usage = None
+        if (reported := reported_usd(message.response_metadata)) is not None:
+            return usage, reported, "reported"
+        if usage is None:
             return None, None, "unknown"
         source = self._prices
         if isinstance(source, PolicyPrice):

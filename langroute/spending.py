@@ -123,7 +123,9 @@ def bill(
 ) -> tuple[Usage | None, float | None, CostBasis]:
     """Return what a reply used and cost, and how that is known; one without usage is estimated, never 0."""
     billed = endpoint.cost_of(message)
-    if "model" in request.kwargs:  # the caller swapped the model that the price belongs to
+    if (
+        "model" in request.kwargs and billed[2] != "reported"
+    ):  # the price belongs to the model that was swapped
         return billed[0], None, "unknown"
     if billed[0] is not None or billed[2] != "unknown":
         return billed

@@ -71,7 +71,7 @@ _UNFINISHED = ("cancelled", "stopped")
 _REMEMBERED = 10_000
 """Steps broken off that may still be resumed, the latest ones."""
 
-_REPORTED = ("priced", "unknown")
+_REPORTED = ("reported", "priced", "unknown")
 """Bases of a cost whose usage is what the provider reported for this call."""
 
 

@@ -479,6 +479,17 @@ def test_a_judge_that_fails_is_settled_too() -> None:
 # Without a bill ------------------------------------------------------------------------------------------
 
 
+@every_mode
+async def test_a_cost_that_the_provider_reports_is_what_is_settled(mode: str) -> None:
+    said = AIMessage(GOOD, response_metadata={"token_usage": {"cost": 0.0125}})
+    model = limited({"small-a": [said]}, {"per_day_usd": 1.0})
+    with capture_decisions() as decisions:
+        await shown(model, mode)
+    (attempt,) = decisions[0].attempts
+    assert (attempt.cost_usd, attempt.cost_basis) == (0.0125, "reported")
+    assert spent(model)["per_day_usd"] == pytest.approx(0.0125)
+
+
 @pytest.mark.parametrize("mode", STREAMS)
 async def test_a_stream_without_usage_is_estimated_marked_and_settled(mode: str) -> None:
     model = limited({"small-a": Silent(name="s", reply=GOOD)}, {"per_day_usd": 1.0})

@@ -154,6 +154,20 @@ def test_a_reply_without_usage_is_estimated_by_the_bytes_of_its_text_and_its_too
     assert bill(unpriced(), request, AIMessage("four")) == (None, None, "unknown")
 
 
+def test_a_cost_that_the_provider_reports_counts_before_any_price() -> None:
+    reply = AIMessage("Yes.", usage_metadata=USED, response_metadata={"token_usage": {"cost": 0.5}})
+    for known in (endpoint(), unpriced()):
+        assert bill(known, asked(), reply) == (Usage(10, 5), 0.5, "reported")
+    assert bill(endpoint(), asked(kwargs={"model": "other"}), reply) == (Usage(10, 5), 0.5, "reported")
+    reply.usage_metadata = None
+    assert bill(endpoint(), asked(), reply) == (None, 0.5, "reported")
+
+
+def test_a_reported_cost_that_can_be_none_leaves_the_price() -> None:
+    reply = AIMessage("Yes.", usage_metadata=USED, response_metadata={"token_usage": {"cost": -0.5}})
+    assert bill(endpoint(), asked(), reply) == (Usage(10, 5), pytest.approx(30 / 1e6), "priced")
+
+
 @pytest.mark.parametrize("told", [-1, 10.5, math.nan, math.inf, 10**18, True, "ten", "5", [1]], ids=str)
 @pytest.mark.parametrize("count", ["input_tokens", "output_tokens"])
 def test_a_reply_with_usage_that_is_no_count_is_estimated(count: str, told: Any) -> None:

@@ -62,8 +62,8 @@ class AttemptRecord:
     cost_usd: float | None
     """USD of the call itself; 0 where the provider did no work, None where unknown."""
     cost_basis: str
-    """How the cost is known: `priced` (the usage that the provider reported, by price), `estimated` from the
-    texts' length, `cached` (LangChain's own cache answered), or `unknown`."""
+    """How the cost is known: `reported` (the provider's own word), `priced` (the usage that it reported, by
+    price), `estimated` from the texts' length, `cached` (LangChain's own cache answered), or `unknown`."""
     checks_usd: float | None
     """USD of the calls that its verifiers made (judges, second opinions); None where one is unknown."""
     latency_s: float

@@ -9,9 +9,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from langchain_core.messages import AIMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
-from scenes import BAD, GOOD, routed
+from scenes import BAD, GOOD, USAGE, routed
 from sqlalchemy import inspect, text
 from tables_described import documentation
 
@@ -65,6 +66,15 @@ def test_escalated_reply_is_kept_with_both_attempts_and_its_whole_bill(ledger: L
     ] * 2
     assert (draft.cost_usd, draft.cost_basis) == (pytest.approx(840e-6), "priced")
     assert draft.verdicts[0]["reason"] == decisions[0].attempts[0].verdicts[0].reason
+
+
+def test_a_reported_cost_is_kept_as_such_beside_baselines_by_price(ledger: Ledger) -> None:
+    said = AIMessage(GOOD, usage_metadata=USAGE, response_metadata={"cost": 0.25})
+    routed(ledger, small=[said]).invoke("When was the cable laid?")
+    [record] = kept(ledger)
+    [attempt] = record.attempts
+    assert (attempt.cost_usd, attempt.cost_basis, attempt.input_tokens) == (0.25, "reported", 1_000)
+    assert record.baselines == pytest.approx({"small": 840e-6, "large": 8_400e-6})
 
 
 def test_plan_features_and_digests_are_kept(ledger: Ledger) -> None:
