@@ -1,11 +1,11 @@
-"""What it cost: the bill by step, node, run, thread or user key, beside what other tiers would have cost.
+"""What it cost: the bill by step, node, run, thread, user key or endpoint, beside that of other tiers.
 
 Rejected drafts, repairs, failed calls, judges and classifiers are all on the bill. A cost that nobody knows
 is counted, never taken for 0, and a saving is told of decisions alone in which nothing is unknown.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import (
@@ -16,6 +16,7 @@ from sqlalchemy import (
     Select,
     String,
     Subquery,
+    TableValuedAlias,
     bindparam,
     case,
     cast,
@@ -39,8 +40,14 @@ ASSUMPTION = (
 )
 """What every baseline takes for granted; to be shown wherever one is."""
 
-GROUPS = ("step", "node", "run", "thread", "policy", "outcome", "tier")
-"""By what bills can be made out, beside `key:NAME` for a metadata key that is kept with decisions."""
+GROUPS = ("step", "node", "run", "thread", "policy", "outcome", "tier", "endpoint")
+"""By what bills can be made out, beside `key:NAME` for a metadata key that is kept with decisions.
+
+`endpoint` is what each endpoint was paid: a decision with two of them is on two bills, what a judge or a
+classifier cost is on the bill of the endpoint that answered, and no saving is told."""
+
+_IDS = ("node", "run", "thread")
+_KEY = "key:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ class Bill:
     """What some decisions cost, and what other tiers would have."""
 
     of: str | None
-    """The step, node, run, thread or key's value; None for decisions that have none, and for all together."""
+    """The step, node, run, thread, endpoint or key's value; None for what has none, and for all together."""
     decisions: int = 0
     calls: int = 0
     """Attempts made."""
@@ -94,17 +101,83 @@ def bills(store: Store, by: str | None, wanted: Filter) -> list[Bill]:
     Raises:
         ValueError: `by` is no group.
     """
+    if by == "endpoint":
+        return _dearest_first(_paid_bill(line) for line in _by_endpoint(store, wanted).values())
     moments = DECISIONS.c.id, DECISIONS.c.spend_usd, DECISIONS.c.top_usd, DECISIONS.c.baselines
     some = select(_group(store, by).label("of"), *moments).where(*conditions(wanted)).subquery("some")
     found: dict[Any, dict[str, Any]] = {}
     with store.snapshot() as connection:
-        for asked in (_decided(some), _tried(some), _decided_in_part(some), _tried_in_part(some)):
+        for asked in (_decided(some), _tried(some, some.c.of), _decided_in_part(some), _tried_in_part(some)):
             for row in connection.execute(asked).mappings():
                 found.setdefault(row["of"], {}).update(row)
         for of, tier, usd in connection.execute(_tiers(store, some)):
             found[of].setdefault("baselines", {})[tier] = float(usd or 0.0)
-    made = [_bill(line) for line in found.values()]
+    has_ids = by in _IDS or (by or "").startswith(_KEY)
+    return _dearest_first(_bill(line, told(of) if has_ids else of) for of, line in found.items())
+
+
+def _dearest_first(made: Iterable[Bill]) -> list[Bill]:
     return sorted(made, key=lambda bill: -bill.known_usd)
+
+
+def _by_endpoint(store: Store, wanted: Filter) -> dict[str, dict[str, Any]]:
+    """Return what each endpoint was paid, as lines of a bill."""
+    whose = select(DECISIONS.c.id, DECISIONS.c.spend, DECISIONS.c.spend_usd).where(*conditions(wanted))
+    some = whose.subquery("some")
+    decided = func.count(ATTEMPTS.c.decision.distinct()).label("decisions")
+    own = _count(ATTEMPTS.c.cost_usd.is_(None)).label("unknown_calls_alone")
+    beside = {"checks_usd": _judged(store, some), "classifiers_usd": _classified(store, some)}
+    found: dict[str, dict[str, Any]] = {}
+    with store.snapshot() as connection:
+        for row in connection.execute(_tried(some, ATTEMPTS.c.endpoint, decided, own)).mappings():
+            # Whom its judges' calls were paid to is told by what follows.
+            found[row["of"]] = {**row, "unknown_calls": row["unknown_calls_alone"], "checks_usd": 0.0}
+        for name, asked in beside.items():
+            for of, usd, unknown in connection.execute(asked):
+                line = found.setdefault(of, {"of": of})
+                line[name] = usd
+                line["unknown_spend"] = line.get("unknown_spend", 0) + unknown
+    return found
+
+
+def _paid_bill(line: Mapping[str, Any]) -> Bill:
+    """Return the bill of an endpoint: nothing on it can be compared with another tier."""
+    return replace(_bill(line, line["of"]), compared=0, compared_usd=0.0)
+
+
+def _judged(store: Store, some: Subquery) -> Select[Any]:
+    """Ask what each endpoint was paid for the calls that verifiers made."""
+    used = or_(ATTEMPTS.c.checks_usd.is_(None), ATTEMPTS.c.checks_usd != 0)
+    verdict = _each(store, ATTEMPTS.c.verdicts, "verdict")
+    spend = _each(store, _part(store, verdict, "spend"), "judged")
+    told_by = _with_attempts(some).join(verdict, true()).join(spend, true())
+    return _paid(store, spend).select_from(told_by).where(used)
+
+
+def _classified(store: Store, some: Subquery) -> Select[Any]:
+    """Ask what each endpoint was paid for classifying."""
+    used = or_(some.c.spend_usd.is_(None), some.c.spend_usd != 0)
+    spend = _each(store, some.c.spend, "classified")
+    return _paid(store, spend).select_from(some.join(spend, true())).where(used)
+
+
+def _each(store: Store, listed: ColumnElement[Any], name: str) -> TableValuedAlias:
+    """Return the items of a JSON list, one row each."""
+    items = func.json_array_elements(cast(listed, JSON)) if store.postgres else func.json_each(listed)
+    return items.table_valued("value", name=name)
+
+
+def _paid(store: Store, spend: TableValuedAlias) -> Select[Any]:
+    """Ask for endpoint, USD and how many costs are unknown, of calls made beside the attempts."""
+    of, usd = _part(store, spend, "endpoint"), cast(_part(store, spend, "cost_usd"), Float)
+    return select(of, _sum(usd), _count(usd.is_(None))).group_by(of)
+
+
+def _part(store: Store, item: TableValuedAlias, name: str) -> ColumnElement[Any]:
+    """Return what a JSON object says under a name, as text on PostgreSQL."""
+    if store.postgres:
+        return func.json_extract_path_text(item.c.value, literal_column(f"'{name}'"))
+    return func.json_extract(item.c.value, literal_column(f"'$.{name}'"))
 
 
 def _group(store: Store, by: str | None) -> ColumnElement[Any]:
@@ -113,9 +186,9 @@ def _group(store: Store, by: str | None) -> ColumnElement[Any]:
         return literal_column("NULL")
     if by in GROUPS:
         return DECISIONS.c[by]
-    if not by.startswith("key:"):
+    if not by.startswith(_KEY):
         raise ValueError(f"costs by {by!r} are not kept: say one of {', '.join(GROUPS)}, or key:NAME")
-    name = bindparam("key", clean(by.removeprefix("key:")), String)
+    name = bindparam("key", clean(by.removeprefix(_KEY)), String)
     if store.postgres:
         return func.json_extract_path_text(cast(DECISIONS.c["keys"], JSON), name)
     each = func.json_each(DECISIONS.c["keys"]).table_valued("key", "value")
@@ -133,12 +206,12 @@ def _decided(some: Subquery) -> Select[Any]:
     ).group_by(some.c.of)
 
 
-def _tried(some: Subquery) -> Select[Any]:
-    """Ask what their attempts come to."""
+def _tried(some: Subquery, of: ColumnElement[Any], *more: ColumnElement[Any]) -> Select[Any]:
+    """Ask what the attempts of each `of` come to."""
     cost, outcome = ATTEMPTS.c.cost_usd, ATTEMPTS.c.outcome
     return (
         select(
-            some.c.of,
+            of.label("of"),
             func.count().label("calls"),
             _sum(cost).label("calls_usd"),
             _sum(ATTEMPTS.c.checks_usd).label("checks_usd"),
@@ -148,9 +221,10 @@ def _tried(some: Subquery) -> Select[Any]:
             _sum(case((ATTEMPTS.c.why == "repair", cost))).label("repairs_usd"),
             _sum(ATTEMPTS.c.input_tokens).label("input_tokens"),
             _sum(ATTEMPTS.c.output_tokens).label("output_tokens"),
+            *more,
         )
         .select_from(_with_attempts(some))
-        .group_by(some.c.of)
+        .group_by(of)
     )
 
 
@@ -207,7 +281,7 @@ def _count(holds: ColumnElement[bool]) -> ColumnElement[Any]:
     return func.sum(case((holds, 1), else_=0))
 
 
-def _bill(line: Mapping[str, Any]) -> Bill:
+def _bill(line: Mapping[str, Any], of: str | None) -> Bill:
     def usd(name: str) -> float:
         return float(line.get(name) or 0.0)
 
@@ -216,7 +290,7 @@ def _bill(line: Mapping[str, Any]) -> Bill:
 
     known_usd = usd("calls_usd") + usd("checks_usd") + usd("classifiers_usd")
     return Bill(
-        told(line["of"]),
+        of,
         count("decisions"),
         count("calls"),
         known_usd,

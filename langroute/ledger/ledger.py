@@ -152,8 +152,9 @@ class Ledger:
         """Return what decisions cost and what other tiers would have, dearest first.
 
         Args:
-            by: `step`, `node`, `run`, `thread`, `policy`, `outcome`, `tier`, or `key:NAME` for a metadata
-                key; each group is in memory. One line for everything when not given.
+            by: `step`, `node`, `run`, `thread`, `policy`, `outcome`, `tier`, `key:NAME` for a metadata key,
+                or `endpoint` for what each endpoint was paid; each group is in memory. One line for
+                everything when not given.
             wanted: Which decisions; all when neither it nor a name is given.
             **named: The fields of `Filter`, in its place.
 

@@ -170,12 +170,17 @@ class EndpointRow:
     """How one endpoint did."""
 
     endpoint: str
+    models: tuple[str, ...]
+    """Models that answered under its name, as the provider reports them, most frequent first."""
     calls: int
+    """Attempts made."""
+    asked: int
+    """Questions that verifiers and classifiers put to it, beside the attempts."""
     failed: Rate
     kinds: tuple[tuple[str, int], ...]
     """Failures by kind, most frequent first."""
     cost_usd: float
-    """Of the calls whose cost is known."""
+    """Of the calls whose cost is known, those of verifiers and classifiers too."""
     latency_p50_s: float | None
     latency_p95_s: float | None
 

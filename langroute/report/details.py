@@ -9,7 +9,7 @@ from langroute.report.data import Agreement, EndpointRow, StepRow, VerifierRow
 from langroute.report.statistics import Quantiles, kappa, wilson
 from langroute.report.tally import LEAST_LABELS, RIGHT_FROM, Tally, capped
 
-__all__ = ["EndpointCounts", "Settings", "StepCounts", "VerifierCounts", "verdicts_of"]
+__all__ = ["EndpointCounts", "Settings", "StepCounts", "VerifierCounts", "spends_of", "verdicts_of"]
 
 _MOST_PLANS = 200
 """Different plans of a step that are counted; the most frequent one is among the first of them."""
@@ -84,8 +84,9 @@ class EndpointCounts:
     """One endpoint: its calls and what came of them."""
 
     def __init__(self) -> None:
-        self._calls = self._failed = 0
+        self._calls = self._asked = self._failed = 0
         self._kinds: Counter[str] = Counter()
+        self._models: Counter[str] = Counter()
         self._cost_usd = 0.0
         self._latency = Quantiles()
 
@@ -95,14 +96,23 @@ class EndpointCounts:
         self._failed += attempt.outcome == "failed"
         if attempt.failure_kind:
             self._kinds[capped(self._kinds, attempt.failure_kind)] += 1
+        if attempt.model is not None:
+            self._models[capped(self._models, attempt.model)] += 1
         self._cost_usd += attempt.cost_usd or 0.0
         self._latency.add(attempt.latency_s)
+
+    def pay(self, spend: Mapping[str, Any]) -> None:
+        """Count one question that a verifier or a classifier put to it."""
+        self._asked += 1
+        self._cost_usd += spend["cost_usd"] or 0.0
 
     def row(self, endpoint: str) -> EndpointRow:
         """Return the endpoint's row."""
         return EndpointRow(
             endpoint=endpoint,
+            models=tuple(name for name, _ in self._models.most_common()),
             calls=self._calls,
+            asked=self._asked,
             failed=wilson(self._failed, self._calls),
             kinds=tuple(self._kinds.most_common()),
             cost_usd=self._cost_usd,
@@ -154,3 +164,11 @@ def verdicts_of(
     for attempt in record.attempts:
         for verdict in attempt.verdicts or ():
             yield verdict, label if attempt.returned else None
+
+
+def spends_of(record: DecisionRecord) -> Iterator[Mapping[str, Any]]:
+    """Yield the calls made beside the attempts: by classifiers, by verifiers."""
+    yield from record.spend or ()
+    for attempt in record.attempts:
+        for verdict in attempt.verdicts or ():
+            yield from verdict.get("spend") or ()

@@ -5,7 +5,14 @@ from typing import TypeVar
 
 from langroute.ledger.records import DecisionRecord
 from langroute.report.data import MismatchRow, PolicyRow, ReportData, Saving, StepRow
-from langroute.report.details import EndpointCounts, Settings, StepCounts, VerifierCounts, verdicts_of
+from langroute.report.details import (
+    EndpointCounts,
+    Settings,
+    StepCounts,
+    VerifierCounts,
+    spends_of,
+    verdicts_of,
+)
 from langroute.report.drift import drifts
 from langroute.report.flow import Ways
 from langroute.report.slices import Slice, Slices
@@ -60,7 +67,9 @@ class Figures:
         self._ways.add(record, step)
         self._add_tiers(record, cost_usd)
         for attempt in record.attempts:
-            _of(self._endpoints, capped(self._endpoints, attempt.endpoint), EndpointCounts).add(attempt)
+            self._endpoint(attempt.endpoint).add(attempt)
+        for spend in spends_of(record):
+            self._endpoint(str(spend["endpoint"])).pay(spend)
         for verdict, of_reply in verdicts_of(record, label):
             name = capped(self._verifiers, str(verdict["verifier"]))
             _of(self._verifiers, name, VerifierCounts).add(verdict, of_reply)
@@ -68,6 +77,9 @@ class Figures:
             seen = _of(self._mismatches, step, dict[str, int])
             name = capped(seen, record.mismatch)
             seen[name] = seen.get(name, 0) + 1
+
+    def _endpoint(self, name: str) -> EndpointCounts:
+        return _of(self._endpoints, capped(self._endpoints, name), EndpointCounts)
 
     def _add_tiers(self, record: DecisionRecord, cost_usd: float | None) -> None:
         for tier, usd in (record.baselines or {}).items():

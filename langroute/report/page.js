@@ -157,7 +157,8 @@ window.langroute = (() => {
       ...ratesOf(data.totals).map(([name], i) => [name, (r) => rated(...ratesOf(r.totals)[i].slice(1)), "n"]),
     ], rows);
     table("endpoints", "Endpoints", [
-      ["endpoint", (r) => r.endpoint], ["calls", (r) => count(r.calls), "n"], ["failed", (r) => rated(r.failed), "n"],
+      ["endpoint", (r) => r.endpoint], ["models that answered", (r) => r.models.join(", ") || "\u2013", "t"],
+      ["calls", (r) => count(r.calls), "n"], ["asked by checks", (r) => count(r.asked), "n"], ["failed", (r) => rated(r.failed), "n"],
       ["how", (r) => r.kinds.map(([kind, n]) => `${kind} ${count(n)}`).join(", ") || "\u2013", "t"],
       ["p50", (r) => seconds(r.latency_p50_s), "n"], ["p95", (r) => seconds(r.latency_p95_s), "n"], ["paid", (r) => usd(r.cost_usd), "n"],
     ], data.endpoints, "No call was made.");

@@ -16,6 +16,8 @@ __all__ = ["tables"]
 _SHOWN_ROWS = 30
 """Rows of a table in a terminal; the page and `--json` have them all."""
 
+_SHOWN_MODELS = 3
+
 _Column = tuple[str, Callable[..., str], bool]
 """Heading, text of a row, and whether it is a number."""
 
@@ -135,7 +137,9 @@ _WORKSHEET: list[_Column] = [
 
 _ENDPOINTS: list[_Column] = [
     ("endpoint", lambda row: row.endpoint, False),
+    ("models that answered", lambda row: ", ".join(row.models[:_SHOWN_MODELS]), False),
     ("calls", lambda row: f"{row.calls:,}", True),
+    ("asked by checks", lambda row: f"{row.asked:,}", True),
     ("failed", lambda row: rate(row.failed), True),
     ("how", lambda row: ", ".join(f"{kind} {count:,}" for kind, count in row.kinds), False),
     ("p50 / p95", lambda row: f"{seconds(row.latency_p50_s)} / {seconds(row.latency_p95_s)}", True),

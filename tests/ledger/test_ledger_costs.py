@@ -7,10 +7,10 @@ from typing import Any
 
 import duckdb
 import pytest
-from scenes import BAD, PRICES, USAGE, routed
+from scenes import BAD, PRICES, USAGE, policy, routed
 from synthetic import START_S, decisions, fill
 
-from langroute import Ledger
+from langroute import Ledger, RoutedChatModel
 from langroute.ledger.costs import ASSUMPTION, Bill
 from langroute.ledger.rows import identifier
 from langroute.testing import ScriptedChatModel
@@ -87,6 +87,42 @@ def test_bills_by_a_user_key_are_told_apart_whatever_the_key_holds(ledger: Ledge
     tenants[4] = identifier(tenants[4])  # no text at all: half of a pair, told by its digest
     assert bills == dict.fromkeys([*tenants, None], 1)
     assert {bill.of: bill.decisions for bill in ledger.costs('key:odd"$.key')} == {"one": 6, None: 1}
+
+
+def test_each_endpoint_is_billed_for_all_that_it_answered(ledger: Ledger) -> None:
+    judge = {"judge": {"rubric": "Is it right?", "tier": "large"}}
+    large = ScriptedChatModel(name="large", reply={"reason": "it is right", "score": 1.0}, usage=USAGE)
+    step = {"verify": ["no_refusal", judge], "repair": 1}
+    routed(ledger, small=[BAD, "It was laid in 1866."], large=large, step=step).invoke("Hi")
+    bills = {bill.of: bill for bill in ledger.costs("endpoint")}
+    small, large_ = bills["small"], bills["large"]
+    assert (small.decisions, small.calls, large_.calls) == (1, 2, 0)
+    assert (small.known_usd, small.rejected_usd) == pytest.approx((2 * 840e-6, 840e-6))
+    assert (large_.known_usd, large_.checks_usd) == pytest.approx((8_400e-6, 8_400e-6))
+    assert (small.saved_usd, large_.saved_usd) == (None, None)
+
+
+def test_bills_of_endpoints_add_up_to_the_bill_of_everything(ledger: Ledger) -> None:
+    fill(ledger, COUNT, seed=6)
+    [whole], bills = ledger.costs(), ledger.costs("endpoint")
+    for name in ("calls", "known_usd", "rejected_usd", "checks_usd", "classifiers_usd", "input_tokens"):
+        assert sum(getattr(bill, name) for bill in bills) == pytest.approx(getattr(whole, name)), name
+    judged = sum(a.checks_usd for r in ledger.decisions() for a in r.attempts)
+    assert {bill.of: bill.checks_usd for bill in bills}["medium-a"] == pytest.approx(judged)
+    assert whole.classifiers_usd == pytest.approx({b.of: b.classifiers_usd for b in bills}["small-a"])
+
+
+def test_unknown_costs_are_counted_on_the_bill_of_their_endpoint(ledger: Ledger) -> None:
+    model = routed(ledger)
+    model.invoke("Hi")
+    model.invoke("Hi", model="another")
+    [bill] = ledger.costs("endpoint")
+    assert (bill.of, bill.decisions, bill.unknown, bill.cost_usd) == ("small", 2, 1, None)
+
+
+def test_a_step_whose_name_looks_like_json_is_billed_under_it(ledger: Ledger) -> None:
+    RoutedChatModel(policy(), ledger=ledger).for_step('"odd').invoke("Hi")
+    assert [bill.of for bill in ledger.costs("step")] == ['"odd']
 
 
 def test_unknown_group_is_refused_by_name(ledger: Ledger) -> None:

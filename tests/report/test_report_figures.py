@@ -279,6 +279,19 @@ def test_the_policy_adds_thresholds_and_reviews(one):
     assert (rows["other"].threshold, rows["other"].reviewed) == ("default", "")
 
 
+def test_an_endpoint_is_paid_for_what_checks_and_classifiers_asked_of_it(one):
+    asked = {"purpose": "judge", "endpoint": "judge-a", "usage": None, "cost_usd": 0.25}
+    unknown = {**asked, "purpose": "classifier", "cost_usd": None}
+    verdict = {"verifier": "judge", "accepted": True, "spend": [asked]}
+    (tried,) = one.attempts
+    record = dataclasses.replace(
+        one, spend=[unknown], attempts=(dataclasses.replace(tried, verdicts=[verdict]),)
+    )
+    judge, own = report((record, None)).endpoints
+    assert (judge.endpoint, judge.calls, judge.asked, judge.cost_usd) == ("judge-a", 0, 2, 0.25)
+    assert (own.models, own.calls, own.asked, own.cost_usd) == ((tried.model,), 1, 0, tried.cost_usd)
+
+
 def test_names_beyond_number_are_counted_together(one):
     data = report(*[(dataclasses.replace(one, step=f"step-{number}"), None) for number in range(700)])
     assert len(data.steps) == MOST_NAMES + 1
