@@ -8,6 +8,7 @@ import argparse
 import io
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from typing import Any
 from backend import Backend, backend
 from corpus import CorpusError, Library, folder, reference, suggested_questions
 from pipeline import Pipeline
-from report import bill, failed_calls, open_console, steps_view
+from report import bill, failed_calls, offer, open_console, steps_view
 from rich.console import Console
 
-from langroute import LangrouteError, PolicyError, RoutedChatModel
+from langroute import LangrouteError, Ledger, PolicyError, RoutedChatModel
 from langroute.errors import AllAttemptsFailed
 from langroute.redaction import redact
 from langroute.testing import capture_decisions
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         names = {tier: name for tier, name in (("small", options.small), ("large", options.large)) if name}
         with backend(names) as models:
             return _run(models, library, questions)
-    except (CorpusError, PolicyError, _BadQuestionError, ImportError) as error:
+    except (CorpusError, PolicyError, _BadInputError, ImportError) as error:
         print(f"rag_demo: {error}", file=sys.stderr)
         return _BAD_INPUT
     except LangrouteError as error:
@@ -53,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _NO_ANSWER
 
 
-class _BadQuestionError(Exception):
-    """A question that is not put to the pipeline."""
+class _BadInputError(Exception):
+    """What the demo does not begin with: no question, or nowhere to write."""
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -86,13 +87,13 @@ def _questions(library: Library, *, own: bool) -> Sequence[str]:
     """Return what to ask where nobody said: about the manual, or about what the documents are about.
 
     Raises:
-        _BadQuestionError: The documents have no words to ask about.
+        _BadInputError: The documents have no words to ask about.
     """
     if not own:
         return QUESTIONS
     questions = suggested_questions(library)
     if not questions:
-        raise _BadQuestionError(f"Nothing in {library.name} suggests a question. Ask one: Q='...'")
+        raise _BadInputError(f"Nothing in {library.name} suggests a question. Ask one: Q='...'")
     library.notes.append(_MADE_UP)
     return questions
 
@@ -101,35 +102,47 @@ def _question(given: str) -> str:
     """Return the question as it can be asked.
 
     Raises:
-        _BadQuestionError: It is empty, no text, or longer than any question.
+        _BadInputError: It is empty, no text, or longer than any question.
     """
     if given == "-":
         given = sys.stdin.buffer.read(4 * MAX_QUESTION_CHARS + 1).decode("utf-8", "surrogateescape")
     question = given.strip()
     if not question:
-        raise _BadQuestionError("The question is empty.")
+        raise _BadInputError("The question is empty.")
     if len(question) > MAX_QUESTION_CHARS:
         limit = f"{MAX_QUESTION_CHARS:,} characters"
-        raise _BadQuestionError(
-            f"The question has more than {limit}. Put long text into a folder: DOCS=folder"
-        )
+        raise _BadInputError(f"The question has more than {limit}. Put long text into a folder: DOCS=folder")
     if any("\ud800" <= char <= "\udfff" for char in question):
-        raise _BadQuestionError("The question is not UTF-8 text.")
+        raise _BadInputError("The question is not UTF-8 text.")
     return question
 
 
 def _run(models: Backend, library: Library, questions: Sequence[str]) -> int:
-    """Ask every question, show each answer and the steps that led to it, then the bill."""
+    """Ask every question, show each answer and the steps that led to it, the bill, and how to see more."""
     console = open_console()
     console.print(models.notice)
     console.print(f"Documents: {library.name}, {len(library.passages)} passages.", *library.notes, sep="\n")
-    pipeline = Pipeline(RoutedChatModel(policy=models.policy), library).graph()
+    kept = _new_ledger()
     answered = True
-    with capture_decisions() as run:
+    with Ledger(kept) as ledger, capture_decisions() as run:
+        pipeline = Pipeline(RoutedChatModel(policy=models.policy, ledger=ledger), library).graph()
         for question in questions:
             answered &= _ask(pipeline, question, models, console)
     console.print(bill(models.policy, run))
+    console.print(offer(kept), soft_wrap=True)  # commands are for copying
     return 0 if answered else _NO_ANSWER
+
+
+def _new_ledger() -> Path:
+    """Return where this run's ledger goes: a folder of its own, so that no run finds another's open circuits.
+
+    Raises:
+        _BadInputError: There is no folder for temporary files.
+    """
+    try:
+        return Path(tempfile.mkdtemp(prefix="langroute-demo-")) / "ledger.db"
+    except OSError as error:
+        raise _BadInputError(f"The ledger cannot be kept: {error}. Set TMPDIR to a folder for it.") from None
 
 
 def _ask(pipeline: Any, question: str, models: Backend, console: Console) -> bool:

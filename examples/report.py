@@ -1,8 +1,12 @@
-"""What the demo shows of a run: one row a step, and the bill beside that of the top tier everywhere."""
+"""What the demo shows of a run: one row a step, the bill beside the top tier's, and how to see more."""
 
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from backend import shown_address
@@ -18,6 +22,7 @@ from langroute.cost import total_usd
 from langroute.decision import Decision
 from langroute.endpoints import Endpoint, Endpoints
 from langroute.redaction import printable
+from langroute.report.page import INSTALL
 
 _COLUMNS = ("step", "tier", "model", "why", "attempts", "verdicts", "latency", "cost")
 _UNBROKEN = ("step", "tier", "latency", "cost")
@@ -77,6 +82,27 @@ def bill(policy: Policy, decisions: Sequence[Decision]) -> Group:
         Text(f"Cost with tier {top} everywhere: {_usd(everywhere)} ({_ASSUMPTION})"),
         Text(_difference(spent, everywhere), style="bold"),
     )
+
+
+def offer(ledger: Path) -> str:
+    """Return how to see more of a run whose ledger is kept: commands that work where the demo was started."""
+    report = f"{_langroute()} report --ledger {shlex.quote(str(ledger))}"
+    lines = ["", "Every decision of this run is in its ledger. In the terminal, or as one page:"]
+    lines += [f"    {report}", f"    {report} --html report.html"]
+    if find_spec("plotly") is None:
+        lines.append(f"The page needs its charts: {INSTALL}")
+    return "\n".join(lines)
+
+
+def _langroute() -> str:
+    """Return the command of this installation, as short as it works here."""
+    script = shutil.which("langroute", path=str(Path(sys.executable).parent))
+    if script is None:
+        return f"{shlex.quote(sys.executable)} -m langroute.cli"
+    if shutil.which("langroute") == script:
+        return "langroute"
+    here = Path(script)
+    return shlex.quote(str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here))
 
 
 def _table(rows: Sequence[Sequence[str]]) -> Table:

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,16 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 NOT_OURS = ("OPENAI_", "LANGSMITH_", "LANGCHAIN_", "Q", "DOCS", "SMALL", "LARGE")
 WIDE = {"COLUMNS": "500"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def temporary(tmp_path_factory) -> Iterator[None]:
+    """A folder for the demos' ledgers that goes with the tests' own."""
+    folder = str(tmp_path_factory.mktemp("ledgers"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TMPDIR", folder)
+        patched.setattr(tempfile, "tempdir", folder)
+        yield
 
 
 def run_process(**variables: str) -> SimpleNamespace:
@@ -94,6 +105,35 @@ def test_default_run_says_that_models_and_prices_are_not_real(default_run):
     assert "the models are STAND-INS" in default_run.out
     assert "example prices" in default_run.out
     assert default_run.err == ""
+
+
+def test_the_commands_that_the_demo_ends_with_report_its_run(default_run, tmp_path):
+    commands = re.findall(r"^    (.+ report --ledger .+)$", default_run.out, re.MULTILINE)
+    assert len(commands) == 2
+    assert commands[1] == f"{commands[0]} --html report.html"
+    page = commands[1].replace("report.html", str(tmp_path / "report.html"))
+    for command in (commands[0], page):
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)  # noqa: S602 - as a person does
+        assert "12 decisions" in done.stdout or "report.html" in done.stdout
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_every_run_has_a_ledger_of_its_own_whatever_ledger_the_environment_names(run, tmp_path):
+    elsewhere = tmp_path / "mine.db"
+    asked = {"Q": "What does the pass statement do?", "LANGROUTE_LEDGER": f"sqlite:///{elsewhere}"}
+    done = [run(**asked) for _ in range(2)]
+    ledgers = {re.search(r"--ledger (\S+)$", each.out, re.MULTILINE)[1] for each in done}
+    assert len(ledgers) == 2
+    assert all(Path(ledger).is_file() for ledger in ledgers)
+    assert all("large-primary failed (connection)" in each.out for each in done)
+    assert not elsewhere.exists()
+
+
+def test_nowhere_to_keep_the_ledger_is_said(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    done = run(Q="What does the pass statement do?")
+    assert done.code == 2
+    assert "Set TMPDIR" in done.err
 
 
 def test_folder_of_text_files_replaces_the_corpus_and_names_what_it_leaves_out(tmp_path):
@@ -178,7 +218,8 @@ def test_folder_without_words_wants_a_question(run, tmp_path):
 @pytest.mark.parametrize("columns", [80, 120])
 def test_no_terminal_width_breaks_a_step_or_a_sum_of_money(run, columns):
     done = run(Q="What does the pass statement do?", COLUMNS=str(columns))
-    assert max(map(len, done.out.splitlines())) <= columns
+    shown, _, _ = done.out.partition("Every decision of this run")
+    assert max(map(len, shown.splitlines())) <= columns
     steps = re.findall(r"^│?(query_rewrite|extraction|planning|synthesis)\b", done.out, re.MULTILINE)
     assert steps == ["query_rewrite", "extraction", "planning", "synthesis"]
     assert len(re.findall(r"\d+ ms\W+\$0\.\d{6}\b", done.out)) == 4
