@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["ScoreFileError", "load_score", "save_score"]
 
 _FORMAT = "langroute score"
-_VERSION = 1
+_VERSION = 2
 _MOST_BYTES = 64_000_000
 _MISSING = "a learned score needs numpy: pip install 'langroute[learned]'"
 

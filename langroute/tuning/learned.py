@@ -221,7 +221,8 @@ class LearnedScore:
     def _standard(self, features: Features) -> _Array:
         values = features.values
         raw = np.array([values.get(name, 0.0) for name in self.names])
-        return np.clip((raw - self.mean) / self.scale, -CLIP, CLIP)
+        standard = (raw - self.mean) / self.scale
+        return np.minimum(np.maximum(standard, -CLIP), CLIP)  # `clip` takes five times as long
 
     def _weighed(self, features: Features) -> tuple[_Array, _Array] | None:
         """Return the filled buckets and their weights; None where no text is read."""
@@ -230,7 +231,7 @@ class LearnedScore:
         return features.text.buckets, weighed(features.text, self.idf)
 
 
-_BOUNDS = np.arange(len(REGIONS)) * (SIZE // len(REGIONS))
+_WORDS = SIZE // len(REGIONS)
 _TIMES = 1 + np.log(np.maximum(np.arange(256), 1))
 
 
@@ -238,8 +239,7 @@ def weighed(text: Hashed, idf: _Array) -> _Array:
     """Return the weight of each filled bucket: 1 + ln(count), times idf; words are of length 1, and runs."""
     weights = _TIMES.take(text.counts, mode="clip")  # of a table, as `log` is slow
     weights *= idf.take(text.buckets)
-    edges = [*np.searchsorted(text.buckets, _BOUNDS).tolist(), len(weights)]
-    for start, end in pairwise(edges):
-        part = weights[start:end]
-        part /= math.sqrt(float(part @ part)) or 1.0
+    words = int(text.buckets.searchsorted(_WORDS))
+    for part in (weights[:words], weights[words:]):
+        np.divide(part, math.sqrt(part.dot(part)) or 1.0, out=part)
     return weights

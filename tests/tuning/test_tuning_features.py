@@ -138,7 +138,7 @@ def test_verdicts_and_log_probabilities_are_features():
     assert (values["logprob_mean"], values["logprob_lowest"]) == (-1.0, -1.5)
 
 
-def test_a_prompt_of_2000_tokens_is_scored_in_some_hundred_microseconds():
+def test_a_prompt_of_2000_tokens_is_scored_in_200_microseconds():
     rng = random.Random(0)  # noqa: S311 - words to measure with
     text = " ".join("".join(rng.choices(string.ascii_lowercase, k=rng.randint(2, 9))) for _ in range(1_250))
     request, score = asked(text), prompt_score().score
@@ -150,8 +150,8 @@ def test_a_prompt_of_2000_tokens_is_scored_in_some_hundred_microseconds():
         return min(timed) / 20 * 1e6
 
     def units():
-        # A busy core makes both slower. Where such a sum takes 6.8 us, 60 of them are 400 us.
+        # A busy core makes both slower. Where such a sum takes 4.4 us, 45 of them are 200 us; 26 were seen.
         numbers = list(range(1_000))
         return best_us(lambda: score.gain(prompt_features(request), "small")) / best_us(lambda: sum(numbers))
 
-    assert any(units() < 60 for _ in range(5))
+    assert any(units() < 45 for _ in range(10))

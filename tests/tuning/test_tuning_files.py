@@ -88,7 +88,7 @@ def written(tmp_path, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.update(version=2), "has version 2 where 1 can be read: fit it again"),
+        (lambda c: c.update(version=1), "has version 1 where 2 can be read: fit it again"),
         (lambda c: c.update(format="other"), "holds no learned score"),
         (lambda c: c.update(kind="other"), "cannot be understood"),
         (lambda c: c["mean"].pop(), "cannot be understood"),
