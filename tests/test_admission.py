@@ -41,13 +41,19 @@ def probing() -> Admission:
     return Admission(health, A, ticket)
 
 
-def paid(admission: Admission, store: Any = None, limit_usd: float | None = 1.0) -> Any:
-    spec = {"model": ScriptedChatModel(reply="Yes."), "price": {"input": 0.0, "output": 4.0}}
+def paid(
+    admission: Admission,
+    store: Any = None,
+    limit_usd: float | None = 1.0,
+    input_price: float = 0.0,
+    told: tuple[HumanMessage, ...] = (),
+) -> Any:
+    spec = {"model": ScriptedChatModel(reply="Yes."), "price": {"input": input_price, "output": 4.0}}
     budget = Budget([Limit("per_day_usd", "day", pico_of(limit_usd or 0.0))], store)
     purse = None if limit_usd is None else budget.purse(run=None, thread=None, metadata={})
     request = Request((HumanMessage("When?"),), purse=purse)
     endpoint = Endpoint(ModelSpec.model_validate(spec), "small", A)
-    return run(pay(admission, request, CALL, endpoint, request.messages, 500))
+    return run(pay(admission, request, CALL, endpoint, told or request.messages, 500))
 
 
 def test_without_a_budget_nothing_is_set_aside() -> None:
@@ -61,6 +67,13 @@ def test_the_worst_case_is_set_aside() -> None:
     assert paid(admission) is admission
     assert admission.reservation is not None
     assert admission.reservation.pico == pico_of(0.016)
+
+
+def test_what_is_set_aside_counts_the_prompt_that_is_sent() -> None:
+    own, longer = paid(probing(), input_price=1.0), (HumanMessage("When?"), HumanMessage("Mend it. " * 40))
+    repair = paid(probing(), input_price=1.0, told=longer)
+    # 360 more characters, 4 a token, and the message around them; half as much again for safety.
+    assert repair.reservation.pico - own.reservation.pico >= pico_of(1.5 * 360 / 4 * 1e-6)
 
 
 @pytest.mark.parametrize(
