@@ -1,20 +1,38 @@
 """Feedback: how good somebody found a decision, a run or a thread."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from uuid import uuid4
 
+from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from langroute.errors import LedgerError
+from langroute.ledger.reading import DECISIONS, FEEDBACK
 from langroute.ledger.records import FeedbackRecord
-from langroute.ledger.rows import write
+from langroute.ledger.rows import identifier, record_of, write
 from langroute.ledger.store import Store
 
-__all__ = ["feedback_of", "give", "langsmith_record"]
+__all__ = ["Kept", "correct", "feedback_of", "give", "langsmith_record", "unknown"]
 
 _ABOUT = ("decision", "run", "thread")
+
+_AT_ONCE = 500
+"""Ids that one statement names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of feedback that may have been given before."""
+
+    new: int
+    changed: int
+    """Given before with another score, comment or propensity; what is given now stands."""
+    same: int
+    """There already."""
 
 
 def feedback_of(
@@ -23,6 +41,7 @@ def feedback_of(
     comment: str | None = None,
     id: str | None = None,
     given_at_s: float | None = None,
+    propensity: float | None = None,
     **about: Any,
 ) -> FeedbackRecord:
     """Return the record of one piece of feedback, checked.
@@ -45,6 +64,7 @@ def feedback_of(
         score=float(score),
         source=source,
         comment=comment,
+        propensity=propensity,
     )
 
 
@@ -89,3 +109,45 @@ def give(store: Store, given: Iterable[FeedbackRecord]) -> int:
     except SQLAlchemyError as error:
         raise LedgerError(f"{store.name} did not take the feedback: {type(error).__name__}") from None
     return len(records)
+
+
+def correct(store: Store, given: Iterable[FeedbackRecord]) -> Kept:
+    """Commit feedback in the place of what stands under the same ids, all of it or none.
+
+    Raises:
+        LedgerError: The store did not take it.
+    """
+    wanted = {identifier(record.id): record for record in given}
+    try:
+        with store.transaction() as connection:
+            there: dict[str, FeedbackRecord] = {}
+            for ids in _some(wanted):
+                for row in connection.execute(select(FEEDBACK).where(FEEDBACK.c.id.in_(ids))):
+                    there[row.id] = record_of(FeedbackRecord, row)
+            changed = {at for at, old in there.items() if _said(old) != _said(wanted[at])}
+            for ids in _some(changed):
+                connection.execute(delete(FEEDBACK).where(FEEDBACK.c.id.in_(ids)))
+            write(connection, [record for at, record in wanted.items() if at not in there or at in changed])
+    except SQLAlchemyError as error:
+        raise LedgerError(f"{store.name} did not take the feedback: {type(error).__name__}") from None
+    return Kept(len(wanted) - len(there), len(changed), len(there) - len(changed))
+
+
+def unknown(store: Store, ids: Iterable[str]) -> set[str]:
+    """Return those of the call ids that no decision in the store has."""
+    asked = {identifier(each): each for each in ids}
+    with store.statements() as connection:
+        for some in _some(asked):
+            for found in connection.scalars(select(DECISIONS.c.id).where(DECISIONS.c.id.in_(some))):
+                asked.pop(found, None)
+    return set(asked.values())
+
+
+def _said(record: FeedbackRecord) -> tuple[float, str | None, float | None]:
+    return record.score, record.comment, record.propensity
+
+
+def _some(ids: Iterable[str]) -> Iterator[list[str]]:
+    each = iter(list(ids))
+    while some := list(islice(each, _AT_ONCE)):
+        yield some

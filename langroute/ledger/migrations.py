@@ -146,6 +146,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    (
+        # 5: how likely a decision was to be drawn for a label.
+        "ALTER TABLE langroute_feedback ADD COLUMN propensity DOUBLE PRECISION",
+    ),
 )
 """Each a list of statements that SQLite and PostgreSQL both take; one that was released is never changed."""
 

@@ -97,6 +97,9 @@ class FeedbackRecord:
     """Who says so: `user`, `judge`, `test`, `langsmith`, or a name of your own."""
     comment: str | None
     """What else was said."""
+    propensity: float | None
+    """How likely the decision was to be drawn for it (`langroute label`), in (0, 1]; None where the feedback
+    came by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -175,6 +175,8 @@ def write(connection: Connection, records: Iterable[Any]) -> int:
         for each in (record, *getattr(record, "attempts", ())):
             row, kind = row_of(each), type(each)
             rows[kind][row[: len(_KEYS[kind])]] = row
+    if not any(rows.values()):
+        return 0
     postgres = connection.dialect.name == "postgresql"
     writing = _write_to_postgresql if postgres else _write_to_sqlite
     writing(connection, {kind: list(found.values()) for kind, found in rows.items() if found})

@@ -5,7 +5,7 @@ Money is in USD, times are in seconds, moments in Unix seconds. What is not know
 
 from dataclasses import dataclass
 
-from langroute.report.statistics import Rate
+from langroute.report.statistics import Kappa, Rate
 
 __all__ = [
     "Agreement",
@@ -187,15 +187,20 @@ class EndpointRow:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far verdicts and labels agree, over the returned replies that have both."""
+    """How far verdicts and people's labels agree, over the returned replies that have both."""
 
     labels: int
+    drawn: bool
+    """Whether all of them were drawn (`langroute label`) and weighed, so that the rates are those of every
+    reply that could have been; else they came by themselves, and hold for what struck somebody."""
     false_accept: Rate
     """Accepted replies that the label calls wrong, of all that were accepted."""
     false_reject: Rate
-    """Rejected replies that the label calls right, of all that were rejected."""
-    kappa: float | None
-    """Cohen's kappa; None where chance alone would agree fully."""
+    """Rejected replies that the label calls right, of all that were rejected and yet returned."""
+    agreed: Rate
+    """Replies of which verdict and label say the same."""
+    kappa: Kappa | None
+    """Agreement beyond chance (Cohen); None where verdicts or labels all say the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +214,7 @@ class VerifierRow:
     agreement: Agreement | None
     """None: too few labels."""
     labels: int
+    """People's labels on the replies that it judged; the drawn ones alone where there are enough of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +272,10 @@ class ReportData:
     """Beside the top tier, in the recent decisions."""
     labels: int
     """Decisions that have a label."""
+    labels_note: str
+    """What rates by labels rest on."""
+    drawn_labels: int
+    """Those of them that were drawn to be labelled."""
     least_labels: int
     """Labels below which no rate is given."""
     steps: tuple[StepRow, ...]

@@ -6,10 +6,22 @@ from typing import Any
 
 from langroute.ledger.records import AttemptRecord, DecisionRecord
 from langroute.report.data import Agreement, EndpointRow, StepRow, VerifierRow
+from langroute.report.labels import Label, Labels, judged
 from langroute.report.statistics import Quantiles, kappa, wilson
-from langroute.report.tally import LEAST_LABELS, RIGHT_FROM, Tally, capped
+from langroute.report.tally import Tally, capped
 
-__all__ = ["EndpointCounts", "Settings", "StepCounts", "VerifierCounts", "spends_of", "verdicts_of"]
+__all__ = [
+    "JUDGED_LATER",
+    "EndpointCounts",
+    "Settings",
+    "StepCounts",
+    "VerifierCounts",
+    "spends_of",
+    "verdicts_of",
+]
+
+JUDGED_LATER = "judge, as feedback"
+"""Name under which the verifiers' table has the feedback whose source is a judge."""
 
 _MOST_PLANS = 200
 """Different plans of a step that are counted; the most frequent one is among the first of them."""
@@ -31,7 +43,7 @@ class StepCounts:
         self._plans: Counter[_Planned] = Counter()
         self._first_replies = self._first_accepted = 0
 
-    def add(self, record: DecisionRecord, cost_usd: float | None, label: float | None) -> None:
+    def add(self, record: DecisionRecord, cost_usd: float | None, label: Label | None) -> None:
         """Count one decision of the step."""
         self.tally.add(record, cost_usd, label)
         self.latency.add(record.latency_s)
@@ -126,44 +138,54 @@ class VerifierCounts:
 
     def __init__(self) -> None:
         self._verdicts = self._rejected = self._unsure = 0
-        self._judged: Counter[tuple[bool, bool]] = Counter()
+        self._labels = Labels()
 
-    def add(self, verdict: Mapping[str, Any], label: float | None) -> None:
+    def add(self, verdict: Mapping[str, Any], label: Label | None) -> None:
         """Count one verdict; the label is that of the reply it is about, None where it has none."""
         accepted = bool(verdict["accepted"])
         self._verdicts += 1
         self._rejected += not accepted
         self._unsure += bool(verdict.get("unsure"))
         if label is not None:
-            self._judged[accepted, label >= RIGHT_FROM] += 1
+            self._labels.add((accepted, label.right), label)
 
     def row(self, verifier: str) -> VerifierRow:
         """Return the verifier's row."""
-        both, wrong = self._judged[True, True], self._judged[True, False]
-        right, neither = self._judged[False, True], self._judged[False, False]
-        labels = both + wrong + right + neither
-        agreement = Agreement(
-            labels=labels,
-            false_accept=wilson(wrong, both + wrong),
-            false_reject=wilson(right, right + neither),
-            kappa=kappa(both, wrong, right, neither),
-        )
         return VerifierRow(
             verifier=verifier,
             rejected=wilson(self._rejected, self._verdicts),
             unsure=self._unsure,
-            agreement=agreement if labels >= LEAST_LABELS else None,
-            labels=labels,
+            agreement=_agreement(self._labels) if self._labels.enough else None,
+            labels=self._labels.count,
         )
 
 
+def _agreement(labels: Labels) -> Agreement:
+    """Return how far verdicts and labels agree; each kind is whether the one and the other say yes."""
+    agreed = labels.rate(lambda kind: kind[0] == kind[1])
+    return Agreement(
+        labels=labels.count,
+        drawn=labels.drawn,
+        false_accept=labels.rate(lambda kind: not kind[1], among=lambda kind: kind[0]),
+        false_reject=labels.rate(lambda kind: kind[1], among=lambda kind: not kind[0]),
+        agreed=agreed,
+        kappa=kappa(agreed, labels.rate(lambda kind: kind[0]), labels.rate(lambda kind: kind[1])),
+    )
+
+
 def verdicts_of(
-    record: DecisionRecord, label: float | None
-) -> Iterator[tuple[Mapping[str, Any], float | None]]:
-    """Yield every verdict with the label of the reply it is about: a label is about the reply returned."""
+    record: DecisionRecord, label: Label | None
+) -> Iterator[tuple[Mapping[str, Any], Label | None]]:
+    """Yield every verdict with the label of the reply it is about: a label is about the reply returned.
+
+    What a judge said afterwards, as feedback, is a verdict too, and measures none.
+    """
+    of_people = None if label is None or label.of_judge else label
     for attempt in record.attempts:
         for verdict in attempt.verdicts or ():
-            yield verdict, label if attempt.returned else None
+            yield verdict, of_people if attempt.returned else None
+    if (opinion := judged(record)) is not None:
+        yield {"verifier": JUDGED_LATER, "accepted": opinion.right}, of_people
 
 
 def spends_of(record: DecisionRecord) -> Iterator[Mapping[str, Any]]:

@@ -15,10 +15,11 @@ from langroute.report.details import (
 )
 from langroute.report.drift import drifts
 from langroute.report.flow import Ways
+from langroute.report.labels import LEAST_LABELS, Label
 from langroute.report.slices import Slice, Slices
 from langroute.report.statistics import wilson
-from langroute.report.tally import LEAST_LABELS, MOST_NAMES, OTHERS, Beside, Tally, capped, top_tier_of
-from langroute.report.wording import assumption, headline, lately
+from langroute.report.tally import MOST_NAMES, OTHERS, Beside, Tally, capped, top_tier_of
+from langroute.report.wording import LABELS, assumption, headline, lately
 
 __all__ = ["Figures"]
 
@@ -54,8 +55,9 @@ class Figures:
         """Decisions counted so far."""
         return self._tally.decisions
 
-    def add(self, record: DecisionRecord, label: float | None = None) -> None:
-        """Count one decision; `label` is the mean score of its feedback."""
+    def add(self, record: DecisionRecord, label: Label | float | None = None) -> None:
+        """Count one decision; `label` is what its feedback comes to, or its mean score."""
+        label = Label(label) if isinstance(label, int | float) else label
         moment_s, cost_usd = record.decided_at_s, record.cost_usd
         self._since_s = min(self._since_s, moment_s) if self.decisions else moment_s
         self._until_s = max(self._until_s, moment_s) if self.decisions else moment_s
@@ -116,6 +118,8 @@ class Figures:
             before=before,
             recent=recent,
             labels=self._tally.labels,
+            labels_note=LABELS,
+            drawn_labels=self._tally.drawn_labels,
             least_labels=LEAST_LABELS,
             steps=self._worksheet(top_tier, settings or {}),
             timeline=self._slices.shown(),

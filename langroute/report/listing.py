@@ -7,7 +7,8 @@ from collections import deque
 from typing import Any
 
 from langroute.ledger.records import AttemptRecord, DecisionRecord
-from langroute.report.tally import RIGHT_FROM, capped
+from langroute.report.labels import RIGHT_FROM
+from langroute.report.tally import capped
 
 __all__ = ["FLAGS", "MOST_LISTED", "Listing", "finite_json"]
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from langroute.checking import bindings
 from langroute.errors import LangrouteError, LedgerError
-from langroute.ledger.records import DecisionRecord
 from langroute.report.data import ReportData
 from langroute.report.details import Settings
 from langroute.report.figures import Figures
+from langroute.report.labels import labelled
 from langroute.report.listing import Listing
 from langroute.report.page import page
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from langroute.ledger.store import Store
     from langroute.policy import Policy, StepPolicy
 
-__all__ = ["label_of", "moment", "read", "settings_of", "write_page"]
+__all__ = ["difficulties_of", "moment", "read", "replacing", "settings_of", "write_page"]
 
 _UNITS_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _AGO = re.compile(r"(\d{1,6})([mhdw])")
@@ -79,10 +79,10 @@ def read(
     expected = count(store, wanted)
     figures, listed = Figures(_shown(store.name)), Listing(listing or 0, expected)
     for number, record in enumerate(decisions(store, wanted), 1):
-        label = label_of(record)
+        label = labelled(record)
         figures.add(record, label)
         if listing is not None:
-            listed.add(record, label)
+            listed.add(record, None if label is None else label.score)
         if progress is not None and number % 500 == 0:
             progress(number, expected)
     if not figures.decisions:
@@ -92,18 +92,6 @@ def read(
             " and let it decide something"
         )
     return figures.data(settings), listed
-
-
-def label_of(record: DecisionRecord) -> float | None:
-    """Return the mean score of the feedback nearest to a decision: its own, its run's or its thread's.
-
-    None where nobody said anything.
-    """
-    for about in ("decision", "run", "thread"):
-        scores = [given.score for given in record.feedback if getattr(given, about) is not None]
-        if scores:
-            return sum(scores) / len(scores)
-    return None
 
 
 def _shown(name: str) -> str:
@@ -117,12 +105,22 @@ def settings_of(policy: "Policy") -> Settings:
     The step `""` is the default, which holds for every step that the policy does not name.
     """
     return {
-        str(loc[-1]) if loc != ("default",) else "": {
+        _name(loc): {
             "threshold": ", ".join(_thresholds(step)),
             "reviewed": step.reviewed.isoformat() if step.reviewed else "",
         }
         for loc, step in bindings(policy)
     }
+
+
+def difficulties_of(policy: "Policy | None") -> dict[str, float]:
+    """Return the difficulty from which each step of a policy starts higher; `""` is the default's."""
+    found = {} if policy is None else {_name(loc): step.route.difficulty for loc, step in bindings(policy)}
+    return {name: route.threshold for name, route in found.items() if route is not None}
+
+
+def _name(loc: tuple[str | int, ...]) -> str:
+    return "" if loc == ("default",) else str(loc[-1])
 
 
 def _thresholds(step: "StepPolicy") -> Iterator[str]:
@@ -142,7 +140,7 @@ def write_page(target: Path, data: ReportData, listing: Listing) -> int:
         LangrouteError: plotly is not installed, or the file cannot be written.
     """
     columns, details = listing.data()
-    with _replacing(target) as written:
+    with replacing(target) as written:
         size = 0
         with written.open("w", encoding="utf-8", newline="") as file:
             for piece in page(data, columns, details):
@@ -151,8 +149,12 @@ def write_page(target: Path, data: ReportData, listing: Listing) -> int:
 
 
 @contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """Give a new file beside `target` that takes its place when all went well."""
+def replacing(target: Path) -> Iterator[Path]:
+    """Give a new file beside `target` that takes its place when all went well.
+
+    Raises:
+        LangrouteError: It cannot be written.
+    """
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
         os.close(handle)

@@ -47,6 +47,7 @@ window.langroute = (() => {
     if (!rate) return none;
     return known(rate.rate) ? `${percent(rate.rate)} (${interval(rate)})` : "none counted";
   };
+  const beyondChance = (kappa) => (kappa ? `${kappa.value.toFixed(2)} (${kappa.low.toFixed(2)} to ${kappa.high.toFixed(2)})` : "\u2013");
   const LATEST_S = 253402300799; // the year 9999
   const iso = (at_s) => new Date(Math.min(Math.max(at_s, 0), LATEST_S) * 1000).toISOString().slice(0, 19);
   const moment = (at_s) => iso(at_s).slice(0, 16).replace("T", " ");
@@ -167,10 +168,11 @@ window.langroute = (() => {
       ["could not check", (r) => count(r.unsure), "n"],
       ["accepted, but wrong", (r) => (r.agreement ? rated(r.agreement.false_accept) : tooFew(r.labels)), "n"],
       ["rejected, but right", (r) => (r.agreement ? rated(r.agreement.false_reject) : tooFew(r.labels)), "n"],
-      ["agreement (kappa)", (r) => (r.agreement && known(r.agreement.kappa) ? r.agreement.kappa.toFixed(2) : "\u2013"), "n"],
+      ["agrees with people", (r) => (r.agreement ? rated(r.agreement.agreed) : tooFew(r.labels)), "n"],
+      ["kappa", (r) => beyondChance(r.agreement && r.agreement.kappa), "n"],
+      ["labels", (r) => count(r.labels) + (r.agreement && r.agreement.drawn ? " drawn" : ""), "n"],
     ], data.verifiers, "No verifier gave a verdict.");
-    say("labels-note", `${count(data.labels)} decisions have a label (feedback). Labels are about the reply returned, and hold for the decisions that were labelled: `
-      + "people report what is wrong more often than what is right, unless the sample was drawn.");
+    say("labels-note", `${count(data.labels)} decisions have a label (feedback), ${count(data.drawn_labels)} of them drawn. ${data.labels_note}`);
   };
 
   const policies = () => {

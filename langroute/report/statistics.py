@@ -2,10 +2,11 @@
 
 import math
 import random
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Quantiles", "Rate", "Shift", "coarsened", "kappa", "psi", "shift", "wilson"]
+__all__ = ["Kappa", "Quantiles", "Rate", "Shift", "Weighed", "coarsened", "kappa", "psi", "shift", "wilson"]
 
 _Z_95 = 1.959963984540054
 """The normal quantile of a two-sided 95 % interval."""
@@ -18,6 +19,7 @@ class Rate:
     count: int
     of: int
     rate: float | None
+    """`count` of `of`, but for cases of a drawn sample: there each stands for those that were not drawn."""
     low: float | None
     high: float | None
 
@@ -27,31 +29,79 @@ def wilson(count: int, of: int) -> Rate:
 
     Unlike the textbook interval it is never empty at 0 or 1, and stays inside [0, 1].
     """
-    if of == 0:
-        return Rate(count, of, None, None, None)
-    share, z2 = count / of, _Z_95**2
-    centre = (share + z2 / (2 * of)) / (1 + z2 / of)
-    half = _Z_95 / (1 + z2 / of) * math.sqrt(share * (1 - share) / of + z2 / (4 * of * of))
-    return Rate(
-        count,
-        of,
-        share,
-        0.0 if count == 0 else max(0.0, centre - half),
-        1.0 if count == of else min(1.0, centre + half),
-    )
+    return _rate(count, of, count / of, of) if of else Rate(count, of, None, None, None)
 
 
-def kappa(both: int, first_only: int, second_only: int, neither: int) -> float | None:
-    """Return how far two judges agree beyond chance (Cohen 1960): 1 fully, 0 as chance would.
+def _rate(count: int, of: int, share: float, effective: float) -> Rate:
+    """Return a share with the interval that so many cases of equal weight would give it."""
+    z2 = _Z_95**2
+    centre = (share + z2 / (2 * effective)) / (1 + z2 / effective)
+    half = _Z_95 / (1 + z2 / effective)
+    half *= math.sqrt(share * (1 - share) / effective + z2 / (4 * effective * effective))
+    low = 0.0 if count == 0 else max(0.0, centre - half)
+    return Rate(count, of, share, low, 1.0 if count == of else min(1.0, centre + half))
 
-    None where either always says the same: then there is nothing to agree about.
+
+@dataclass(frozen=True, slots=True)
+class Kappa:
+    """Cohen's kappa with its 95 % interval: 1 is full agreement, 0 as much as chance gives."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Weighed:
+    """Cases of several kinds, each counted by its weight: one over the chance that it had to be drawn."""
+
+    __slots__ = ("_squares", "_weights", "counts")
+
+    def __init__(self) -> None:
+        self.counts: Counter[Hashable] = Counter()
+        """Kind to its number of cases."""
+        self._weights: defaultdict[Hashable, float] = defaultdict(float)
+        self._squares: defaultdict[Hashable, float] = defaultdict(float)
+
+    def add(self, kind: Hashable, weight: float = 1.0) -> None:
+        """Count one case."""
+        self.counts[kind] += 1
+        self._weights[kind] += weight
+        self._squares[kind] += weight * weight
+
+    def rate(self, wanted: Callable[..., bool], among: Callable[..., bool] = lambda _: True) -> Rate:
+        """Return the share of the cases that `wanted` holds of, among those that `among` does.
+
+        The interval is Wilson's over as many cases of equal weight as say as much: (sum w)^2 / sum w^2 (Kish
+        1965, section 8.2). It ignores what strata gain, and so is wide rather than narrow.
+        """
+        within = [kind for kind in self.counts if among(kind)]
+        count = sum(self.counts[kind] for kind in within if wanted(kind))
+        of = sum(self.counts[kind] for kind in within)
+        if not of:
+            return wilson(0, 0)
+        weight = sum(self._weights[kind] for kind in within)
+        share = sum(self._weights[kind] for kind in within if wanted(kind)) / weight
+        effective = weight**2 / sum(self._squares[kind] for kind in within)
+        return _rate(count, of, share, effective)
+
+
+def kappa(agreed: Rate, first: Rate, second: Rate) -> Kappa | None:
+    """Return how far two judges agree beyond chance (Cohen 1960); None where either always says the same.
+
+    The interval is that of the share in which they agree, with the agreement by chance held as it was found.
+    It holds its 95 % from 20 cases on, also near full agreement, where that of the usual standard error
+    (Fleiss, Cohen and Everitt 1969) holds 32 to 71 % (`tests/report/test_report_agreement.py`).
+
+    Args:
+        agreed: How often both say the same.
+        first: How often the first says yes.
+        second: How often the second does.
     """
-    total = both + first_only + second_only + neither
-    if total in (both + first_only, both + second_only, second_only + neither, first_only + neither):
+    if not first.rate or not second.rate or 1.0 in (first.rate, second.rate):
         return None
-    first, second = (both + first_only) / total, (both + second_only) / total
-    by_chance = first * second + (1 - first) * (1 - second)
-    return ((both + neither) / total - by_chance) / (1 - by_chance)
+    by_chance = first.rate * second.rate + (1 - first.rate) * (1 - second.rate)
+    shares = (agreed.rate or 0.0, agreed.low or 0.0, agreed.high or 0.0)
+    return Kappa(*((share - by_chance) / (1 - by_chance) for share in shares))
 
 
 class Quantiles:

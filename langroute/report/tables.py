@@ -7,9 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from langroute.redaction import printable
-from langroute.report.data import ReportData, Saving, StepRow, Totals
+from langroute.report.data import ReportData, Saving, StepRow, Totals, VerifierRow
 from langroute.report.statistics import Rate
-from langroute.report.wording import day, percent, rate, seconds, too_few, usd
+from langroute.report.wording import beyond_chance, day, percent, rate, seconds, too_few, usd
 
 __all__ = ["tables"]
 
@@ -38,6 +38,8 @@ def _parts(data: ReportData) -> Iterator[RenderableType]:
     yield _table("routing worksheet", _WORKSHEET, data.steps)
     yield _table("endpoints", _ENDPOINTS, data.endpoints)
     yield _table("verifiers", _verifier_columns(data), data.verifiers)
+    if data.labels:
+        yield _said(data.labels_note, "dim")
     yield _table("policies", _policy_columns(data), data.policies)
     yield _table(f"drift since {day(data.recent_s)}", _DRIFT, data.drift)
     yield _table("calls that look like another step", _MISMATCHES, data.mismatches)
@@ -148,10 +150,10 @@ _ENDPOINTS: list[_Column] = [
 
 
 def _verifier_columns(data: ReportData) -> list[_Column]:
-    def agreed(name: str) -> Callable[..., str]:
-        def text(row: object) -> str:
-            agreement = getattr(row, "agreement", None)
-            return rate(getattr(agreement, name, None), too_few(getattr(row, "labels", 0), data.least_labels))
+    def agreed(name: str) -> Callable[[VerifierRow], str]:
+        def text(row: VerifierRow) -> str:
+            found = getattr(row.agreement, name, None)
+            return rate(found, too_few(row.labels, data.least_labels))
 
         return text
 
@@ -162,7 +164,14 @@ def _verifier_columns(data: ReportData) -> list[_Column]:
         ("could not check", lambda row: f"{row.unsure:,}", True),
         ("accepted, but wrong", agreed("false_accept"), True),
         ("rejected, but right", agreed("false_reject"), True),
+        ("agrees with people", agreed("agreed"), True),
+        ("kappa", lambda row: beyond_chance(row.agreement.kappa if row.agreement else None), True),
+        ("labels", _labels, True),
     ]
+
+
+def _labels(row: VerifierRow) -> str:
+    return f"{row.labels:,} drawn" if row.agreement and row.agreement.drawn else f"{row.labels:,}"
 
 
 def _policy_columns(data: ReportData) -> list[_Column]:

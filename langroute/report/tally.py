@@ -1,29 +1,23 @@
 """What a set of decisions adds up to, one decision at a time and in bounded memory."""
 
 from collections.abc import Iterator
+from operator import not_
 from typing import TypeVar
 
 from langroute.ledger.records import AttemptRecord, DecisionRecord
 from langroute.report.data import Saving, Totals
+from langroute.report.labels import Label, Labels
 from langroute.report.statistics import Rate, wilson
 
 __all__ = [
-    "LEAST_LABELS",
     "MOST_NAMES",
     "OTHERS",
-    "RIGHT_FROM",
     "Beside",
     "Tally",
     "capped",
     "top_tier_of",
     "why_seen",
 ]
-
-LEAST_LABELS = 20
-"""Labels below which no rate is given: with fewer the interval spans 40 points and says nothing."""
-
-RIGHT_FROM = 0.5
-"""Mean score of the feedback on a decision from which on its reply counts as right."""
 
 MOST_NAMES = 500
 """Different names that a table keeps apart; whoever names steps from user input must not fill the memory."""
@@ -89,13 +83,14 @@ class Tally:
     def __init__(self) -> None:
         self.decisions = self.unknown = self.accepted = self.calls = self.failed_calls = 0
         self.escalated = self.fell_back = self.repaired = 0
-        self.labels = self.right = self.cheap_labels = self.cheap_wrong = 0
+        self.labels = self.drawn_labels = 0
+        self._right, self._cheap_right = Labels(), Labels()
         self.known_usd = 0.0
         self.known = 0
         self.paid = dict.fromkeys(("accepted", "drafts", "failed", "checks", "classifiers"), 0.0)
         self.beside = Beside()
 
-    def add(self, record: DecisionRecord, cost_usd: float | None, label: float | None) -> None:
+    def add(self, record: DecisionRecord, cost_usd: float | None, label: Label | None) -> None:
         """Count one decision, what all of it cost, and its label where it has one."""
         self.decisions += 1
         self.accepted += record.outcome == "accepted"
@@ -121,14 +116,13 @@ class Tally:
         self.paid[kind] += attempt.cost_usd or 0.0
         self.paid["checks"] += attempt.checks_usd or 0.0
 
-    def _add_label(self, record: DecisionRecord, label: float) -> None:
-        right = label >= RIGHT_FROM
+    def _add_label(self, record: DecisionRecord, label: Label) -> None:
         self.labels += 1
-        self.right += right
+        self.drawn_labels += label.propensity is not None
+        self._right.add(label.right, label)
         top = top_tier_of(record)
         if record.outcome == "accepted" and top is not None and record.tier not in (None, top):
-            self.cheap_labels += 1
-            self.cheap_wrong += not right
+            self._cheap_right.add(label.right, label)
 
     @property
     def cost_per_request_usd(self) -> float | None:
@@ -138,11 +132,11 @@ class Tally:
     @property
     def correct(self) -> Rate | None:
         """Labelled decisions that the label calls right; None where there are too few labels."""
-        return wilson(self.right, self.labels) if self.labels >= LEAST_LABELS else None
+        return self._right.rate(bool) if self._right.enough else None
 
     def totals(self) -> Totals:
         """Return what everything counted so far adds up to."""
-        enough = self.cheap_labels >= LEAST_LABELS
+        cheap = self._cheap_right
         return Totals(
             decisions=self.decisions,
             cost_usd=sum(self.paid.values()),
@@ -157,6 +151,6 @@ class Tally:
             fell_back=wilson(self.fell_back, self.decisions),
             repaired=wilson(self.repaired, self.decisions),
             failed_calls=wilson(self.failed_calls, self.calls),
-            misrouted=wilson(self.cheap_wrong, self.cheap_labels) if enough else None,
-            cheap_labels=self.cheap_labels,
+            misrouted=cheap.rate(not_) if cheap.enough else None,
+            cheap_labels=cheap.count,
         )

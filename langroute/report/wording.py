@@ -3,9 +3,29 @@
 from datetime import UTC, datetime
 
 from langroute.report.data import Saving, Totals
-from langroute.report.statistics import Rate
+from langroute.report.statistics import Kappa, Rate
 
-__all__ = ["assumption", "day", "headline", "lately", "percent", "rate", "seconds", "too_few", "usd"]
+__all__ = [
+    "LABELS",
+    "assumption",
+    "beyond_chance",
+    "day",
+    "headline",
+    "lately",
+    "percent",
+    "rate",
+    "seconds",
+    "too_few",
+    "usd",
+]
+
+LABELS = (
+    "Labels are about replies that were returned: of what was rejected, that is what came back for want of a"
+    " better. Where enough were drawn (langroute label), they alone count, each for as many as it stands for."
+    " Else the rates hold for what was labelled, and people report what is wrong more often than what is"
+    " right."
+)
+"""What rates by labels rest on; to be shown wherever they are."""
 
 _WORTH_SAYING = 0.005
 """Share below which two sums are called the same."""
@@ -55,6 +75,11 @@ def rate(found: Rate | None, none: str = "") -> str:
     if found.rate is None:
         return "none counted"
     return f"{percent(found.rate)} ({percent(found.low)} to {percent(found.high)})"
+
+
+def beyond_chance(found: Kappa | None) -> str:
+    """Return an agreement beyond chance with its interval: `0.62 (0.41 to 0.79)`; "" for None."""
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})" if found else ""
 
 
 def seconds(value: float | None) -> str:

@@ -32,4 +32,5 @@ def _write(store, rows) -> None:
 
 def feedback(id, score, **about):
     about = {"decision": None, "run": None, "thread": None, **about}
-    return FeedbackRecord(id=id, given_at_s=0.0, score=score, source="user", comment=None, **about)
+    about = {"given_at_s": 0.0, "source": "user", "comment": None, "propensity": None, **about}
+    return FeedbackRecord(id=id, score=score, **about)

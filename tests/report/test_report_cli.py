@@ -18,7 +18,8 @@ from langroute.ledger import open_store
 from langroute.policy import Policy
 from langroute.report.data import Saving
 from langroute.report.figures import Figures
-from langroute.report.making import label_of, moment, settings_of
+from langroute.report.labels import Label, labelled
+from langroute.report.making import moment, settings_of
 from langroute.report.tables import tables
 from langroute.report.wording import percent, rate, seconds, too_few, usd
 
@@ -193,8 +194,8 @@ def test_numbers_are_written_for_people():
 
 def test_the_nearest_feedback_is_the_label(made):
     record = made[0][0]
-    assert label_of(record) is None
+    assert labelled(record) is None
     said = [feedback("t", 0.0, thread="t"), feedback("r", 0.2, run="r"), feedback("s", 0.4, run="r")]
-    assert label_of(dataclasses.replace(record, feedback=tuple(said))) == pytest.approx(0.3)
+    assert labelled(dataclasses.replace(record, feedback=tuple(said))).score == pytest.approx(0.3)
     own = feedback("d", 1.0, decision=record.id)
-    assert label_of(dataclasses.replace(record, feedback=(*said, own))) == 1.0
+    assert labelled(dataclasses.replace(record, feedback=(*said, own))) == Label(1.0)

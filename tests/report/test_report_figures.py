@@ -9,8 +9,9 @@ from made_decisions import START_S, decisions
 
 from langroute.ledger.store import open_store
 from langroute.report.figures import Figures
+from langroute.report.labels import LEAST_LABELS
 from langroute.report.making import read
-from langroute.report.tally import LEAST_LABELS, MOST_NAMES, OTHERS
+from langroute.report.tally import MOST_NAMES, OTHERS
 
 # Against DuckDB ------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langroute.report.drift import holm
-from langroute.report.statistics import LEAST_SLICES, Quantiles, coarsened, kappa, psi, shift, wilson
+from langroute.report.statistics import LEAST_SLICES, Quantiles, coarsened, psi, shift, wilson
 
 # Intervals -----------------------------------------------------------------------------------------------
 
@@ -48,12 +48,6 @@ def test_intervals_cover_what_they_should():
         found = wilson(sum(dice.random() < 0.07 for _ in range(60)), 60)
         inside += found.low <= 0.07 <= found.high
     assert 0.93 <= inside / 2_000 <= 0.98
-
-
-def test_kappa_is_that_of_cohens_kind_of_table():
-    assert kappa(20, 5, 10, 15) == pytest.approx(0.4)
-    assert kappa(10, 0, 0, 10) == 1
-    assert kappa(50, 0, 10, 0) is None
 
 
 # Quantiles -----------------------------------------------------------------------------------------------
