@@ -3,6 +3,8 @@
 `check` runs whenever a policy is built. What works but surprises is `langroute.advice`'s part.
 """
 
+import hashlib
+import json
 import re
 import warnings as python_warnings
 from collections import Counter
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from langroute.tuning.named import NamedScore
     from langroute.verifiers import Verifier
 
-__all__ = ["STEPS", "bindings", "check", "scores_of"]
+__all__ = ["STEPS", "bindings", "check", "checks_digest", "scores_of"]
 
 STEPS = ("query_rewrite", "extraction", "planning", "tool_use", "synthesis")
 """Steps that langroute tells by the shape of a call; a policy may name them without binding them."""
@@ -193,6 +195,13 @@ def scores_of(policy: "Policy") -> Iterator[tuple[Loc, "NamedScore"]]:
     """Yield every learned score that the policy names, with its place."""
     for loc, step in bindings(policy):
         yield from ((at, named) for at, named, _ in _named_scores(loc, step))
+
+
+def checks_digest(step: "StepPolicy") -> str:
+    """Return twelve hex digits that change with a step's verifiers, their settings and learned scores."""
+    named = (found for verifier in step.verify for _, found, _ in _scores_within(verifier, ()))
+    written = [step.model_dump(mode="json", include={"verify"}), [found.score.digest for found in named]]
+    return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _named_scores(loc: Loc, step: "StepPolicy") -> Iterator[tuple[Loc, "NamedScore", str]]:

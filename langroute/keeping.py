@@ -17,6 +17,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
 from langroute.attempts import Attempt
+from langroute.checking import checks_digest
 from langroute.cost import Spend, Usage, total_usd
 from langroute.decision import Decision
 from langroute.effects import Io
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from langroute.ledger.ledger import Ledger
     from langroute.ledger.records import AttemptRecord, DecisionRecord
 
-__all__ = ["RUN_KEY", "Finished", "Keeper", "thread_of"]
+__all__ = ["RUN_KEY", "Finished", "Keeper", "template_digest", "thread_of"]
 
 RUN_KEY = "langroute_run"
 """Key of the config's metadata under which a caller says the run."""
@@ -52,6 +53,8 @@ class Keeper:
         self.keys = tuple(dict.fromkeys((*policy.budget.keys, *policy.ledger.keys)))
         if policy.ledger.keep_days is not None:
             ledger.keep_days(policy.ledger.keep_days)
+        self._checks = {name: checks_digest(step) for name, step in policy.steps.items()}
+        self._other_checks = checks_digest(policy.default)
         self._firsts = {tier: endpoints.tier(tier)[0] for tier in policy.tiers}
         self._runs: OrderedDict[int, tuple[Any, str]] = OrderedDict()
         self._lock = threading.Lock()
@@ -63,6 +66,7 @@ class Keeper:
         decision: Decision,
         reply: AIMessage | None,
         node: str | None = None,
+        template: str | None = None,
     ) -> Io | None:
         """Hand a decision over; return what its reply must wait for, None for nothing.
 
@@ -72,13 +76,19 @@ class Keeper:
             decision: What was decided.
             reply: What is returned, None where nothing is.
             node: The node that stands for all nodes of a drawn step.
+            template: Digest of what a drawn step makes its prompt from; None where its messages tell it.
         """
-        told = (self, decision, request, config, var_child_runnable_config.get(), reply, node, time.time())
+        around = var_child_runnable_config.get()
+        told = (self, decision, request, config, around, reply, node, template, time.time())
         finished = tuple.__new__(Finished, told)  # half the time of its own constructor
         if reply is not None:
             return self.ledger.keep(finished)
         self.ledger.keep_at_once(finished)
         return None
+
+    def checks(self, step: str) -> str:
+        """Return the digest of a step's verifiers."""
+        return self._checks.get(step, self._other_checks)
 
     def baselines(self, usage: Usage | None) -> dict[str, float | None]:
         """Return what this usage costs at the first endpoint of each tier, in USD; None where unknown."""
@@ -107,6 +117,7 @@ class Finished(NamedTuple):
     around: RunnableConfig | None
     reply: AIMessage | None
     node: str | None
+    template: str | None
     at_s: float
 
     @property
@@ -151,6 +162,8 @@ class Finished(NamedTuple):
             baselines=baselines,
             text_kept=self.keeper.kept,
             **self._texts(),
+            template=self.template or _system_digest(asked),
+            checks=self.keeper.checks(decision.step.step),
             attempts=tuple(self._attempts()),
         )
 
@@ -207,6 +220,21 @@ class Finished(NamedTuple):
         prompt = [{"role": m.type, "text": text} for m, text in zip(asked.messages, asked.texts, strict=True)]
         change = redact if kept == "redacted" else str
         return {"prompt": _changed(prompt, change) or None, "reply": _changed(reply, change)}
+
+
+def template_digest(texts: Iterable[str]) -> str:
+    """Return sixteen hex digits by which what a prompt is made from is known again."""
+    hashed = hashlib.sha256()
+    for text in texts:
+        encoded = text.encode("utf-8", "surrogatepass")
+        hashed.update(f"{len(encoded)}\n".encode() + encoded)
+    return hashed.hexdigest()[:16]
+
+
+def _system_digest(asked: Request) -> str | None:
+    """Return the digest of the system messages; None where there are none."""
+    said = [text for sent, text in zip(asked.messages, asked.texts, strict=True) if sent.type == "system"]
+    return template_digest(said) if said else None
 
 
 def thread_of(

@@ -11,12 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
-    model_serializer,
-    model_validator,
 )
 
 from langroute.bounds import out_of_bounds
@@ -41,12 +38,11 @@ from langroute.shapes import (
     Version,
     Wanted,
     free_name,
-    levels_schema,
     listed,
 )
 from langroute.tuning.named import ScoreModel, paths_from
 from langroute.verifiers import VerifierSpec
-from langroute.written import ModelSpec, PriceSpec, Tier, TierPolicy, Written
+from langroute.written import ModelSpec, PriceSpec, StakesLevel, StakesPolicy, Tier, TierPolicy, Written
 
 __all__ = [
     "BudgetPolicy",
@@ -179,36 +175,6 @@ class RulePolicy(Written):
     """Tier at which the step starts."""
 
 
-class StakesLevel(Written):
-    """What a level of stakes demands."""
-
-    tier: Name
-    """Lowest tier that may answer."""
-
-
-class StakesPolicy(Written):
-    """Levels of stakes, and the tools that carry one; in a file every key but `tools` is a level."""
-
-    model_config = ConfigDict(json_schema_extra=levels_schema)
-
-    levels: dict[Name, StakesLevel] = Field(default_factory=dict)
-    """Level to what it demands."""
-    tools: dict[Name, Name] = Field(default_factory=dict)
-    """Tool name to level: the tool is only ever called by the tier its level demands, or one above."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_written(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping) or "levels" in value:
-            return value
-        levels = {key: level for key, level in value.items() if key != "tools"}
-        return {"levels": levels, **{key: value[key] for key in value if key == "tools"}}
-
-    @model_serializer
-    def _as_written(self) -> dict[str, Any]:
-        return {**self.levels, "tools": self.tools}
-
-
 class ClassifyPolicy(Written):
     """How a step is told that nobody said, declared or showed; tried in this order."""
 
@@ -304,6 +270,8 @@ class Policy(Written):
     """What calls may cost."""
     ledger: LedgerPolicy = LedgerPolicy()
     """What the ledger keeps."""
+    review_every_days: Annotated[Positive, Field(le=3_650)] | None = None
+    """Days after which a step's `reviewed` is too old for `langroute drift`; None never is."""
     cache_margin: Annotated[Usd, Field(le=10)] = 0.1
     """Share by which another endpoint must be cheaper before a conversation leaves its cached prefix."""
 

@@ -112,6 +112,7 @@ class Router:
         reply: AIMessage | None = None,
         *,
         node: str | None = None,
+        template: str | None = None,
         context: Context | None = None,
     ) -> Io | None:
         """Tell observers and ledger of a decision; return what its reply must wait for, None for nothing.
@@ -122,12 +123,15 @@ class Router:
             decision: What was decided.
             reply: What is returned, None where nothing is.
             node: The node that stands for all nodes of a drawn step.
+            template: Digest of what a drawn step makes its prompt from; None where its messages tell it.
             context: The context in which the step began; None where nobody listened then.
         """
         notify(decision)
         if LISTENERS:
             publish(decision, self._scene(request, config), context)
-        return None if self.keeper is None else self.keeper.keep(request, config, decision, reply, node)
+        if self.keeper is None:
+            return None
+        return self.keeper.keep(request, config, decision, reply, node, template)
 
     def _scene(self, request: Request, config: RunnableConfig) -> Scene:
         """Return what is known of a decision beside its record."""

@@ -5,13 +5,15 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from functools import partial
+from functools import cached_property, partial
 from string import Formatter
 from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 from langchain_core.messages import AIMessage
+from langchain_core.prompts import BaseChatPromptTemplate, PromptTemplate
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from langroute.calls import ModelCall
@@ -21,6 +23,7 @@ from langroute.decision import Decision
 from langroute.effects import Flow
 from langroute.errors import NoEndpointAvailable
 from langroute.following import Cascade
+from langroute.keeping import template_digest
 from langroute.policy import Policy
 from langroute.replies import Reply, finished
 from langroute.runs import show_whole
@@ -131,8 +134,17 @@ class StepSpec:
         model = self.model if self.step is None else self.model.for_step(self.step, documents=documents)
         extra: dict[str, Any] = {} if self.binding is None else {"langroute_binding": self.binding}
         cascade = model.prepare(self._asked(state), config, **extra)
-        cascade.tell = partial(cascade.tell, node=self.nodes.start)
+        cascade.tell = partial(cascade.tell, node=self.nodes.start, template=self._template)
         return cascade
+
+    @cached_property
+    def _template(self) -> str | None:
+        """Digest of a prompt that is a text or a template; what a function says is known by its messages."""
+        written = self.prompt.template if isinstance(self.prompt, PromptTemplate) else self.prompt
+        if isinstance(written, BaseChatPromptTemplate):
+            with suppress(NotImplementedError):  # examples in it are looked up anew for each prompt
+                written = written.pretty_repr()
+        return template_digest([written]) if isinstance(written, str) else None
 
     def _asked(self, state: Any) -> Any:
         if self.prompt is None:

@@ -1,9 +1,17 @@
-"""What a policy says of models: each endpoint with its price and limits, and the tiers they form."""
+"""What a policy says of models: each endpoint with its price and limits, the tiers they form, and stakes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_serializer,
+    model_validator,
+)
 from typing_extensions import override
 
 from langroute.redaction import veiled
@@ -17,11 +25,12 @@ from langroute.shapes import (
     Usd,
     as_model,
     as_tier,
+    levels_schema,
     listed,
     model_shown,
 )
 
-__all__ = ["ModelSpec", "PriceSpec", "Tier", "TierPolicy", "Written"]
+__all__ = ["ModelSpec", "PriceSpec", "StakesLevel", "StakesPolicy", "Tier", "TierPolicy", "Written"]
 
 
 class Written(BaseModel):
@@ -96,3 +105,33 @@ class TierPolicy(Written):
 Tier = Annotated[
     TierPolicy, BeforeValidator(as_tier, json_schema_input_type=ModelString | _Models | TierPolicy)
 ]
+
+
+class StakesLevel(Written):
+    """What a level of stakes demands."""
+
+    tier: Name
+    """Lowest tier that may answer."""
+
+
+class StakesPolicy(Written):
+    """Levels of stakes, and the tools that carry one; in a file every key but `tools` is a level."""
+
+    model_config = ConfigDict(json_schema_extra=levels_schema)
+
+    levels: dict[Name, StakesLevel] = Field(default_factory=dict)
+    """Level to what it demands."""
+    tools: dict[Name, Name] = Field(default_factory=dict)
+    """Tool name to level: the tool is only ever called by the tier its level demands, or one above."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_written(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or "levels" in value:
+            return value
+        levels = {key: level for key, level in value.items() if key != "tools"}
+        return {"levels": levels, **{key: value[key] for key in value if key == "tools"}}
+
+    @model_serializer
+    def _as_written(self) -> dict[str, Any]:
+        return {**self.levels, "tools": self.tools}

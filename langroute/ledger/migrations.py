@@ -150,6 +150,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # 5: how likely a decision was to be drawn for a label.
         "ALTER TABLE langroute_feedback ADD COLUMN propensity DOUBLE PRECISION",
     ),
+    (
+        # 6: what a prompt is made from, and what its reply was checked by.
+        "ALTER TABLE langroute_decisions ADD COLUMN template TEXT",
+        "ALTER TABLE langroute_decisions ADD COLUMN checks TEXT",
+    ),
 )
 """Each a list of statements that SQLite and PostgreSQL both take; one that was released is never changed."""
 

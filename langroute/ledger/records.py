@@ -164,6 +164,12 @@ class DecisionRecord:
     """The prompt: None, its SHA-256, or its messages, each `role` and `text`."""
     reply: Json
     """The returned reply: None, its SHA-256, or its `text` and `tool_calls`."""
+    template: str | None = None
+    """First 16 hex digits of the SHA-256 of what the prompt is made from: of the `prompt=` of a step drawn in
+    a graph, where that is a text or a prompt template, else of the system messages; None without either."""
+    checks: str | None = None
+    """Twelve hex digits that change with the step's verifiers and their settings; None where that was not
+    kept yet."""
     attempts: Sequence[AttemptRecord] = field(default=(), metadata={"column": False})
     """The attempts, in order."""
     feedback: Sequence[FeedbackRecord] = field(default=(), metadata={"column": False})

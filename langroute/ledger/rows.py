@@ -117,6 +117,7 @@ def _json_out(value: Any) -> Any:
 
 _IDS = {"id", "decision", "thread", "run", "node"}
 _OWN = {"step_source", "outcome", "why", "policy", "cost_basis", "failure_kind", "request", "text_kept"}
+_OWN |= {"template", "checks"}
 """Columns with words of our own, which any database takes as they are."""
 
 _WAYS_IN: dict[str, Callable[[Any], Any]] = {"Json": json_text, "str": _text_in, "int": _whole_in}

@@ -10,16 +10,25 @@ from uuid import uuid4
 
 import pytest
 from langchain_core.messages import AIMessage
+from langchain_core.prompts import ChatPromptTemplate, PromptTemplate
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from scenes import BAD, GOOD, USAGE, routed
 from sqlalchemy import inspect, text
+from synthetic import decisions
 from tables_described import documentation
 
-from langroute import Ledger, add_routed_step
+from langroute import Ledger, add_routed_step, routed_step
+from langroute.ledger.migrations import MIGRATIONS
 from langroute.ledger.records import DecisionRecord
-from langroute.ledger.rows import COLUMNS, TABLES
+from langroute.ledger.rows import COLUMNS, TABLES, row_of
+from langroute.ledger.store import Store, _checked
 from langroute.testing import capture_decisions
+
+
+class About(MessagesState):
+    topic: str
+
 
 DOCS = Path(__file__).parents[2] / "langroute" / "ledger" / "TABLES.md"
 
@@ -87,6 +96,67 @@ def test_plan_features_and_digests_are_kept(ledger: Ledger) -> None:
     assert 0 < record.difficulty < 1
     assert record.features["reasoning"] == 1.0
     assert len(record.request) == 64
+
+
+def test_the_template_of_a_prompt_is_known_again_by_its_system_messages(ledger: Ledger) -> None:
+    model = routed(ledger)
+    for system, question in (("Be brief.", "Why?"), ("Be brief.", "When?"), ("Be exact.", "Why?")):
+        model.invoke([("system", system), ("human", question)])
+    model.invoke("Why?")
+    first, same, other, without = kept(ledger)
+    assert first.template == same.template != other.template
+    assert (len(first.template), without.template) == (16, None)
+
+
+TEMPLATES = (
+    ("About {topic}.", "On {topic}."),
+    (ChatPromptTemplate([("human", "About {topic}.")]), ChatPromptTemplate([("human", "On {topic}.")])),
+    (PromptTemplate.from_template("About {topic}."), PromptTemplate.from_template("On {topic}.")),
+)
+
+
+@pytest.mark.parametrize("prompts", TEMPLATES, ids=["format string", "chat template", "template"])
+def test_the_template_of_a_drawn_step_is_its_prompt_whatever_fills_it(
+    prompts: Any, database_url: str
+) -> None:
+    with Ledger(database_url) as ledger:
+        for prompt in prompts:
+            step = routed_step("answer", routed(ledger), prompt=prompt, state_schema=About)
+            for topic in ("cables", "ships"):
+                step.invoke({"topic": topic})
+        found = [record.template for record in kept(ledger)]
+    assert found[0] == found[1] != found[2] == found[3]
+    assert None not in found
+
+
+def test_the_digest_of_the_checks_changes_with_their_settings(database_url: str) -> None:
+    with Ledger(database_url) as ledger:
+        for verify in (
+            ["no_refusal"],
+            ["no_refusal"],
+            [{"length": {"max_chars": 500}}],
+            [{"length": {"max_chars": 600}}],
+        ):
+            routed(ledger, step={"verify": verify}).invoke("Hi")
+        found = [record.checks for record in kept(ledger)]
+    assert found[0] == found[1]
+    assert len({*found}) == 3
+
+
+def test_an_older_ledger_is_brought_forward_with_what_it_holds(database_url: str) -> None:
+    older = Store(_checked(database_url))
+    older.migrate(MIGRATIONS[:4])
+    columns = [name for name in COLUMNS[DecisionRecord] if name not in ("template", "checks")]
+    [made] = decisions(1)
+    row = dict(zip(COLUMNS[DecisionRecord], row_of(made), strict=True))
+    marks = ", ".join(f":{name}" for name in columns)
+    with older.transaction() as connection:
+        asked = f"INSERT INTO langroute_decisions ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608
+        connection.execute(text(asked), {name: row[name] for name in columns})
+    older.close()
+    with Ledger(database_url) as ledger:
+        [record] = ledger.decisions()
+    assert (record.id, record.template, record.checks) == (made.id, None, None)
 
 
 def test_baselines_are_the_same_tokens_and_cache_at_the_price_of_each_tier(ledger: Ledger) -> None:
