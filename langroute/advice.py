@@ -33,6 +33,7 @@ def warnings(policy: "Policy", *, today: date | None = None) -> tuple[PolicyProb
         *_rules(policy),
         *_names(policy),
         *_budget(policy),
+        *_shadows(policy),
         *_models(policy),
         *_nodes(policy),
         *_classifier(policy),
@@ -124,6 +125,19 @@ def _budget(policy: "Policy") -> Iterator[PolicyProblem]:
         yield problem(("budget", "approve_above_usd"), limit, message, "Remove it, or give a step a cascade.")
     elif limit is not None:
         yield _unasked(("budget", "approve_above_usd"), limit)
+
+
+def _shadows(policy: "Policy") -> Iterator[PolicyProblem]:
+    """Yield the judges of shadows that would have to judge their own replies."""
+    top = policy.tier_order[-1]
+    for index, shadow in enumerate(policy.shadow):
+        if isinstance(shadow.compare, str):
+            continue
+        tier = shadow.compare.judge.tier or top
+        if tier == top and len(policy.tiers[top].models) == 1:
+            message = f"`{top}` judges its own replies, and models favour those: its one endpoint gives them"
+            remedy = f"Give `{top}` a second model, or name another tier to judge."
+            yield problem(("shadow", index, "compare", "judge", "tier"), tier, message, remedy)
 
 
 def _unasked(loc: Loc, value: Any) -> PolicyProblem:

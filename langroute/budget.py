@@ -50,10 +50,11 @@ class Limit:
 
     name: str
     """How the policy calls it: `per_day_usd`, `keys.tenant.per_day_usd`."""
-    scope: Literal["call", "run", "thread", "day", "key"]
+    scope: Literal["call", "run", "thread", "day", "key", "shadow"]
     cap_pico: int
     key: str = ""
-    """Key of the config's metadata whose value owns the account, where the scope is a key."""
+    """Key of the config's metadata whose value owns the account, where the scope is a key; of a shadow its
+    step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,9 @@ class Budget:
         for limit in self._shared:
             if limit.scope == "day":
                 claims.append(made_claim(limit.name, f"day {day}", limit.cap_pico, None, day))
+            elif limit.scope == "shadow":
+                account = f"shadow {_named(limit.key)} {day}"
+                claims.append(made_claim(limit.name, account, limit.cap_pico, None, day))
             elif limit.scope == "thread" and thread is not None:
                 claims.append(made_claim(limit.name, f"thread {_named(thread)}", limit.cap_pico, thread))
             elif limit.scope == "key":

@@ -27,6 +27,7 @@ from langroute.events import aevent_stream, event_stream
 from langroute.policy import Policy
 from langroute.request import EMPTY, Document, as_documents, made_request
 from langroute.router import Router
+from langroute.shadowing import shadowed
 from langroute.steps import metadata_of
 from langroute.streams import CHUNKS
 from langroute.structured import RoutedBinding, RoutedStructure
@@ -98,14 +99,16 @@ class RoutedChatModel(BaseChatModel):
         """The router that this model and its copies share; a copy with another policy gets its own."""
         bound: Router | None = self.__dict__.get("_bound")
         if bound is None or bound.policy is not self.policy:
-            bound = Router(
-                self.policy,
-                embeddings=self.embeddings,
-                embeddings_boundary=self.embeddings_boundary,
-                classifier=self.classifier,
-                difficulty_classifier=self.difficulty_classifier,
-                classifiers_boundary=self.classifiers_boundary,
-                ledger=self.ledger,
+            bound = shadowed(
+                Router(
+                    self.policy,
+                    embeddings=self.embeddings,
+                    embeddings_boundary=self.embeddings_boundary,
+                    classifier=self.classifier,
+                    difficulty_classifier=self.difficulty_classifier,
+                    classifiers_boundary=self.classifiers_boundary,
+                    ledger=self.ledger,
+                )
             )
             self.__dict__["_bound"] = bound
         return bound

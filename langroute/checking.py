@@ -20,11 +20,11 @@ from langroute.redaction import holds_secret, names_secret, unveiled
 from langroute.verifiers.learned import Learned
 
 if TYPE_CHECKING:
-    from langroute.policy import ModelSpec, Policy, StepPolicy
+    from langroute.policy import ModelSpec, Policy, ShadowPolicy, StepPolicy
     from langroute.tuning.named import NamedScore
     from langroute.verifiers import Verifier
 
-__all__ = ["STEPS", "bindings", "check", "checks_digest", "scores_of"]
+__all__ = ["STEPS", "asked_by", "bindings", "check", "checks_digest", "scores_of"]
 
 STEPS = ("query_rewrite", "extraction", "planning", "tool_use", "synthesis")
 """Steps that langroute tells by the shape of a call; a policy may name them without binding them."""
@@ -44,6 +44,7 @@ def check(policy: "Policy") -> tuple[PolicyProblem, ...]:
         _unknown_names(policy),
         _endpoints(policy),
         _rules(policy),
+        _shadows(policy),
         *(_binding(policy, loc, step) for loc, step in bindings(policy)),
     )
     return tuple(limited(found))
@@ -82,6 +83,11 @@ def _references(policy: "Policy") -> Iterator[tuple[str, Loc, str]]:
         yield "stakes level", ("stakes", "tools", tool), level_name
     if policy.classify.model is not None:
         yield "tier", ("classify", "model"), policy.classify.model
+    for index, shadow in enumerate(policy.shadow):
+        yield "step", ("shadow", index, "step"), shadow.step
+        judge = getattr(shadow.compare, "judge", None)
+        if judge is not None and judge.tier is not None:
+            yield "tier", ("shadow", index, "compare", "judge", "tier"), judge.tier
     for key in ("keywords", "examples"):
         yield from (
             ("step", ("classify", key, step_name), step_name) for step_name in getattr(policy.classify, key)
@@ -165,6 +171,32 @@ def _rules(policy: "Policy") -> Iterator[PolicyProblem]:
             if least is not None and most is not None and least > most:
                 message = f"greater than max_{unit}, which is {most}: the rule never matches"
                 yield problem((*loc, f"min_{unit}"), least, message, "Swap the two, or remove one.")
+
+
+def _shadows(policy: "Policy") -> Iterator[PolicyProblem]:
+    """Yield the shadows that would measure nothing, or ask a model that the step may not reach."""
+    top = policy.tier_order[-1]
+    for index, shadow in enumerate(policy.shadow):
+        loc, step = ("shadow", index), policy.step(shadow.step)
+        if shadow.step in [earlier.step for earlier in policy.shadow[:index]]:
+            message = "the step is shadowed already"
+            yield problem((*loc, "step"), shadow.step, message, "Keep one of the two.")
+        if step.cascade[0] == top:
+            message = f"every reply of the step comes from the top tier `{top}`: there is nothing to measure"
+            yield problem((*loc, "step"), shadow.step, message, "Remove it, or name another step.")
+        for tier in dict.fromkeys(asked_by(policy, shadow)):
+            found = {spec.boundary for spec in policy.tiers[tier].models} if tier in policy.tiers else set()
+            if found and step.boundary is not None and not found.intersection(step.boundary):
+                message = f"the step's boundary leaves tier `{tier}` without endpoints: all of them are"
+                remedy = "Remove it: what must not leave the boundary is not shadowed outside either."
+                yield problem((*loc, "step"), shadow.step, f"{message} {_words(found)}", remedy)
+
+
+def asked_by(policy: "Policy", shadow: "ShadowPolicy") -> Iterator[str]:
+    """Yield the tiers that a shadow calls: the top tier, and its judge's."""
+    yield policy.tier_order[-1]
+    if not isinstance(shadow.compare, str):
+        yield shadow.compare.judge.tier or policy.tier_order[-1]
 
 
 def _fault(pattern: str) -> str:

@@ -97,6 +97,15 @@ class Keeper:
         prices = {tier: endpoint.price(usage.input_tokens) for tier, endpoint in self._firsts.items()}
         return {tier: None if price is None else price.cost_usd(usage) for tier, price in prices.items()}
 
+    def kept_reply(self, reply: AIMessage | None) -> Any:
+        """Return what is kept of a reply, as the policy says; None for nothing."""
+        if reply is None or self.kept == "off":
+            return None
+        told = _told(reply)
+        if self.kept == "digest":
+            return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        return _changed(told, redact if self.kept == "redacted" else str)
+
     def invocation(self, control: Any) -> str:
         """Return the id of a graph's invocation that was given none; kept while it is among the latest."""
         with self._lock:
@@ -213,13 +222,12 @@ class Finished(NamedTuple):
         kept, asked = self.keeper.kept, self.asked
         if kept == "off":
             return {"prompt": None, "reply": None}
-        reply = None if self.reply is None else _told(self.reply)
+        reply = self.keeper.kept_reply(self.reply)
         if kept == "digest":
-            digest = None if reply is None else hashlib.sha256(json.dumps(reply).encode()).hexdigest()
-            return {"prompt": asked.digest if asked.messages else None, "reply": digest}
+            return {"prompt": asked.digest if asked.messages else None, "reply": reply}
         prompt = [{"role": m.type, "text": text} for m, text in zip(asked.messages, asked.texts, strict=True)]
         change = redact if kept == "redacted" else str
-        return {"prompt": _changed(prompt, change) or None, "reply": _changed(reply, change)}
+        return {"prompt": _changed(prompt, change) or None, "reply": reply}
 
 
 def template_digest(texts: Iterable[str]) -> str:

@@ -33,6 +33,7 @@ from langroute.policy import Policy
 from langroute.request import EMPTY, Request, made_request
 from langroute.router import Router
 from langroute.runs import record
+from langroute.shadowing import shadowed
 from langroute.steps import metadata_of
 from langroute.targets import Target
 
@@ -112,14 +113,16 @@ class StepRoutingMiddleware(AgentMiddleware[StepRoutingState, Any, Any]):
         classifiers_boundary: str = "hosted",
         ledger: Any = None,
     ) -> None:
-        self.router = Router(
-            Policy.load(policy),
-            embeddings=embeddings,
-            embeddings_boundary=embeddings_boundary,
-            classifier=classifier,
-            difficulty_classifier=difficulty_classifier,
-            classifiers_boundary=classifiers_boundary,
-            ledger=ledger,
+        self.router = shadowed(
+            Router(
+                Policy.load(policy),
+                embeddings=embeddings,
+                embeddings_boundary=embeddings_boundary,
+                classifier=classifier,
+                difficulty_classifier=difficulty_classifier,
+                classifiers_boundary=classifiers_boundary,
+                ledger=ledger,
+            )
         )
         self.router.connect()
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache, cached_property
@@ -37,12 +36,21 @@ from langroute.shapes import (
     Usd,
     Version,
     Wanted,
-    free_name,
     listed,
 )
+from langroute.trials import ShadowPolicy
 from langroute.tuning.named import ScoreModel, paths_from
 from langroute.verifiers import VerifierSpec
-from langroute.written import ModelSpec, PriceSpec, StakesLevel, StakesPolicy, Tier, TierPolicy, Written
+from langroute.written import (
+    ModelSpec,
+    PriceSpec,
+    StakesLevel,
+    StakesPolicy,
+    Tier,
+    TierPolicy,
+    Written,
+    named,
+)
 
 __all__ = [
     "BudgetPolicy",
@@ -56,6 +64,7 @@ __all__ = [
     "PriceSpec",
     "RoutePolicy",
     "RulePolicy",
+    "ShadowPolicy",
     "StakesLevel",
     "StakesPolicy",
     "StepPolicy",
@@ -272,6 +281,11 @@ class Policy(Written):
     """What the ledger keeps."""
     review_every_days: Annotated[Positive, Field(le=3_650)] | None = None
     """Days after which a step's `reviewed` is too old for `langroute drift`; None never is."""
+    shadow: Annotated[
+        tuple[ShadowPolicy, ...],
+        BeforeValidator(listed, json_schema_input_type=ShadowPolicy | tuple[ShadowPolicy, ...]),
+    ] = Field(default=(), max_length=100, examples=[{"step": "synthesis", "share": 0.02}])
+    """Steps whose cheap replies the top tier is asked for as well, now and then, to measure misroutes."""
     cache_margin: Annotated[Usd, Field(le=10)] = 0.1
     """Share by which another endpoint must be cheaper before a conversation leaves its cached prefix."""
 
@@ -326,13 +340,7 @@ class Policy(Written):
     @classmethod
     def _name_endpoints(cls, tiers: dict[str, TierPolicy]) -> dict[str, TierPolicy]:
         """Name every model string that has no name: itself, and `#2` and so on where it stands again."""
-        counts = Counter(
-            spec.name for tier in tiers.values() for spec in tier.models if spec.name is not None
-        )
-        return {
-            name: tier.model_copy(update={"models": tuple(_with_name(spec, counts) for spec in tier.models)})
-            for name, tier in tiers.items()
-        }
+        return named(tiers)
 
     @property
     def tier_order(self) -> tuple[str, ...]:
@@ -353,12 +361,6 @@ class Policy(Written):
         order += [[named.score.digest] for _, named in scores_of(self)]
         canonical = json.dumps([order, self.model_dump(mode="json")], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
-
-
-def _with_name(spec: ModelSpec, counts: Counter[str]) -> ModelSpec:
-    if spec.name is not None or not isinstance(spec.model, str):
-        return spec
-    return spec.model_copy(update={"name": free_name(spec.model, counts)})
 
 
 @cache

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage
@@ -35,10 +35,17 @@ from langroute.verifiers.base import Verifier
 if TYPE_CHECKING:
     from langroute.ledger.ledger import Ledger
 
-__all__ = ["LEDGER_VARIABLE", "Router"]
+__all__ = ["LEDGER_VARIABLE", "Router", "Shadowing"]
 
 LEDGER_VARIABLE = "LANGROUTE_LEDGER"
 """The environment variable that names the ledger of routers that are given none."""
+
+
+class Shadowing(Protocol):
+    """Looks at replies that were returned."""
+
+    def offer(self, request: Request, decision: Decision, reply: AIMessage) -> None:
+        """Take note of one; it neither waits nor raises."""
 
 
 class Router:
@@ -96,6 +103,8 @@ class Router:
         self.planner = Planner(
             policy, self.endpoints, embedder, difficulty_model=difficulty, unavailable=self._obstacle
         )
+        self.shadows: Shadowing | None = None
+        """Asks the top tier as well, now and then: see `langroute.shadowing`, which sets it."""
         self._checks = {name: _in_order(step) for name, step in policy.steps.items()}
         self._default_checks = _in_order(policy.default)
         self._ranks = {tier: rank for rank, tier in enumerate(policy.tiers)}
@@ -129,6 +138,8 @@ class Router:
         notify(decision)
         if LISTENERS:
             publish(decision, self._scene(request, config), context)
+        if self.shadows is not None and reply is not None:
+            self.shadows.offer(request, decision, reply)
         if self.keeper is None:
             return None
         return self.keeper.keep(request, config, decision, reply, node, template)

@@ -1,7 +1,7 @@
 """What one call may cost at worst, what one without a bill is taken to have cost, and whose money it is."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -13,15 +13,24 @@ from langchain_core.runnables.config import var_child_runnable_config
 from langroute.accounts import PICO, Store, pico_of
 from langroute.attempts import Attempt
 from langroute.budget import Budget, Limit, Purse
-from langroute.checking import bindings
+from langroute.checking import asked_by, bindings
 from langroute.cost import CostBasis, Usage
 from langroute.endpoints import OUTPUT_LIMITS, Endpoint, Endpoints
 from langroute.errors import PolicyError, PolicyProblem
-from langroute.policy import BudgetPolicy, Policy
+from langroute.policy import BudgetPolicy, Policy, ShadowPolicy
 from langroute.problems import limited, problem
 from langroute.request import EMPTY, Request, message_text
 
-__all__ = ["bill", "budget_of", "budget_problems", "guess", "guessed", "purse_of", "worst_usd"]
+__all__ = [
+    "bill",
+    "budget_of",
+    "budget_problems",
+    "guess",
+    "guessed",
+    "purse_of",
+    "shadow_budget",
+    "worst_usd",
+]
 
 INPUT_MARGIN = 1.5
 """The worst case of a prompt, times its estimate of 4 bytes a token: code and tables have 2.7 and more."""
@@ -67,8 +76,19 @@ def budget_problems(policy: Policy, endpoints: Endpoints) -> tuple[PolicyProblem
     """Return why the limits of a policy cannot hold: what `check` cannot see without prices."""
     limits = limits_of(policy.budget)
     if not limits:
-        return ()
-    return tuple(limited(chain(_unpriced(policy, endpoints), _too_low(policy, endpoints, limits))))
+        return tuple(limited(_shadow_problems(policy, endpoints)))
+    found = chain(
+        _unpriced(policy, endpoints, policy.tiers),
+        _too_low(policy, endpoints, limits),
+        _shadow_problems(policy, endpoints),
+    )
+    return tuple(limited(dict.fromkeys(found)))
+
+
+def shadow_budget(shadow: ShadowPolicy, store: Store | None) -> Budget:
+    """Return the budget of a shadow: its own, of which no other call spends."""
+    limit = Limit("shadow.per_day_usd", "shadow", pico_of(shadow.per_day_usd), shadow.step)
+    return Budget((limit,), store)
 
 
 def purse_of(budget: Budget, config: RunnableConfig, metadata: Mapping[str, Any]) -> Purse:
@@ -169,9 +189,9 @@ def _bytes(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
-def _unpriced(policy: Policy, endpoints: Endpoints) -> Iterator[PolicyProblem]:
+def _unpriced(policy: Policy, endpoints: Endpoints, tiers: Iterable[str]) -> Iterator[PolicyProblem]:
     """Yield the endpoints without a price: no budget could count them, and calls would go round it."""
-    for tier, written in policy.tiers.items():
+    for tier, written in ((tier, policy.tiers[tier]) for tier in tiers):
         for index, endpoint in enumerate(endpoints.tier(tier)):
             if endpoint.price() is None:
                 loc = ("tiers", tier, "models", index, "price")
@@ -180,6 +200,21 @@ def _unpriced(policy: Policy, endpoints: Endpoints) -> Iterator[PolicyProblem]:
                 )
                 remedy = "State `price: {input: …, output: …}` in USD per million tokens, 0 where it is free."
                 yield problem(loc, written.models[index].price, message, remedy)
+
+
+def _shadow_problems(policy: Policy, endpoints: Endpoints) -> Iterator[PolicyProblem]:
+    """Yield why a shadow's own budget cannot hold its calls."""
+    empty = Request(())
+    for index, shadow in enumerate(policy.shadow):
+        tiers, step = list(dict.fromkeys(asked_by(policy, shadow))), policy.step(shadow.step)
+        yield from _unpriced(policy, endpoints, tiers)
+        inside = endpoints.allowed(tiers[0], step.boundary)
+        priced = [worst_usd(endpoint, empty, step.expected_output_tokens) for endpoint in inside]
+        least_usd = min((usd for usd in priced if usd is not None), default=0.0)
+        if shadow.per_day_usd < least_usd:
+            message = f"below what one call of tier `{tiers[0]}` may cost: {least_usd:.6f} USD"
+            remedy = "Raise it, or limit the replies: `settings: {max_tokens: …}` of the model."
+            yield problem(("shadow", index, "per_day_usd"), shadow.per_day_usd, message, remedy)
 
 
 def _too_low(policy: Policy, endpoints: Endpoints, limits: Sequence[Limit]) -> Iterator[PolicyProblem]:

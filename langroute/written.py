@@ -1,5 +1,6 @@
 """What a policy says of models: each endpoint with its price and limits, the tiers they form, and stakes."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
@@ -25,12 +26,13 @@ from langroute.shapes import (
     Usd,
     as_model,
     as_tier,
+    free_name,
     levels_schema,
     listed,
     model_shown,
 )
 
-__all__ = ["ModelSpec", "PriceSpec", "StakesLevel", "StakesPolicy", "Tier", "TierPolicy", "Written"]
+__all__ = ["ModelSpec", "PriceSpec", "StakesLevel", "StakesPolicy", "Tier", "TierPolicy", "Written", "named"]
 
 
 class Written(BaseModel):
@@ -135,3 +137,18 @@ class StakesPolicy(Written):
     @model_serializer
     def _as_written(self) -> dict[str, Any]:
         return {**self.levels, "tools": self.tools}
+
+
+def named(tiers: Mapping[str, TierPolicy]) -> dict[str, TierPolicy]:
+    """Return the tiers, every nameless model string named: itself, `#2` and so on where it stands again."""
+    counts = Counter(spec.name for tier in tiers.values() for spec in tier.models if spec.name is not None)
+    return {
+        name: tier.model_copy(update={"models": tuple(_with_name(spec, counts) for spec in tier.models)})
+        for name, tier in tiers.items()
+    }
+
+
+def _with_name(spec: ModelSpec, counts: Counter[str]) -> ModelSpec:
+    if spec.name is not None or not isinstance(spec.model, str):
+        return spec
+    return spec.model_copy(update={"name": free_name(spec.model, counts)})

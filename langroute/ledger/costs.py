@@ -1,7 +1,8 @@
 """What it cost: the bill by step, node, run, thread, user key or endpoint, beside that of other tiers.
 
-Rejected drafts, repairs, failed calls, judges and classifiers are all on the bill. A cost that nobody knows
-is counted, never taken for 0, and a saving is told of decisions alone in which nothing is unknown.
+Rejected drafts, repairs, failed calls, judges, classifiers and shadows are all on the bill. A cost that
+nobody knows is counted, never taken for 0, and a saving is told of decisions alone in which nothing is
+unknown.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,7 +29,7 @@ from sqlalchemy import (
     union,
 )
 
-from langroute.ledger.reading import ATTEMPTS, DECISIONS, Filter, conditions
+from langroute.ledger.reading import ATTEMPTS, DECISIONS, SHADOWS, Filter, conditions
 from langroute.ledger.rows import clean, told
 from langroute.ledger.store import Store
 
@@ -60,9 +61,9 @@ class Bill:
     calls: int = 0
     """Attempts made."""
     known_usd: float = 0.0
-    """USD of all that is known: attempts, their judges, classifiers."""
+    """USD of all that is known: attempts, their judges, classifiers, shadows."""
     unknown: int = 0
-    """How many attempts, judgements or classifications have a part whose cost nobody knows."""
+    """How many attempts, judgements, classifications or shadows have a part whose cost nobody knows."""
     rejected_usd: float = 0.0
     """USD of drafts that were rejected, in `known_usd`."""
     failed_usd: float = 0.0
@@ -73,6 +74,8 @@ class Bill:
     """USD of judges and second opinions, in `known_usd`."""
     classifiers_usd: float = 0.0
     """USD of classifiers, in `known_usd`."""
+    shadows_usd: float = 0.0
+    """USD of shadows, in `known_usd`: what measuring misroutes cost."""
     input_tokens: int = 0
     output_tokens: int = 0
     baselines: Mapping[str, float] = field(default_factory=dict)
@@ -107,7 +110,7 @@ def bills(store: Store, by: str | None, wanted: Filter) -> list[Bill]:
     some = select(_group(store, by).label("of"), *moments).where(*conditions(wanted)).subquery("some")
     found: dict[Any, dict[str, Any]] = {}
     with store.snapshot() as connection:
-        for asked in (_decided(some), _tried(some, some.c.of), _decided_in_part(some), _tried_in_part(some)):
+        for asked in _sums(some):
             for row in connection.execute(asked).mappings():
                 found.setdefault(row["of"], {}).update(row)
         for of, tier, usd in connection.execute(_tiers(store, some)):
@@ -126,7 +129,11 @@ def _by_endpoint(store: Store, wanted: Filter) -> dict[str, dict[str, Any]]:
     some = whose.subquery("some")
     decided = func.count(ATTEMPTS.c.decision.distinct()).label("decisions")
     own = _count(ATTEMPTS.c.cost_usd.is_(None)).label("unknown_calls_alone")
-    beside = {"checks_usd": _judged(store, some), "classifiers_usd": _classified(store, some)}
+    beside = {
+        "checks_usd": _judged(store, some),
+        "classifiers_usd": _classified(store, some),
+        "shadows_usd": _shadow_calls(some),
+    }
     found: dict[str, dict[str, Any]] = {}
     with store.snapshot() as connection:
         for row in connection.execute(_tried(some, ATTEMPTS.c.endpoint, decided, own)).mappings():
@@ -159,6 +166,14 @@ def _classified(store: Store, some: Subquery) -> Select[Any]:
     used = or_(some.c.spend_usd.is_(None), some.c.spend_usd != 0)
     spend = _each(store, some.c.spend, "classified")
     return _paid(store, spend).select_from(some.join(spend, true())).where(used)
+
+
+def _shadow_calls(some: Subquery) -> Select[Any]:
+    """Ask what each endpoint was paid for shadows; who judged them is not kept, so judges are under none."""
+    usd = SHADOWS.c.call_usd
+    asked = select(SHADOWS.c.strong_endpoint, _sum(usd), _count(usd.is_(None)))
+    called = asked.select_from(_with_shadows(some)).where(SHADOWS.c.strong_endpoint.is_not(None))
+    return called.group_by(SHADOWS.c.strong_endpoint)
 
 
 def _each(store: Store, listed: ColumnElement[Any], name: str) -> TableValuedAlias:
@@ -195,6 +210,12 @@ def _group(store: Store, by: str | None) -> ColumnElement[Any]:
     return select(each.c.value).where(each.c.key == name).scalar_subquery()
 
 
+def _sums(some: Subquery) -> tuple[Select[Any], ...]:
+    """Return what is asked of each group: all of it, and the part of which something is unknown."""
+    whole = _decided(some), _tried(some, some.c.of), _shadowed(some)
+    return *whole, _decided_in_part(some), _tried_in_part(some), _shadowed_in_part(some)
+
+
 def _decided(some: Subquery) -> Select[Any]:
     """Ask what each group's decisions come to, without their attempts."""
     return select(
@@ -228,6 +249,12 @@ def _tried(some: Subquery, of: ColumnElement[Any], *more: ColumnElement[Any]) ->
     )
 
 
+def _shadowed(some: Subquery) -> Select[Any]:
+    """Ask what their shadows come to."""
+    asked = select(some.c.of, _SHADOWS.label("shadows_usd"), _count(_UNKNOWN_SHADOW).label("unknown_shadows"))
+    return asked.select_from(_with_shadows(some)).group_by(some.c.of)
+
+
 def _decided_in_part(some: Subquery) -> Select[Any]:
     """Ask for the decisions with something unknown: none of them tells of a saving."""
     return (
@@ -248,11 +275,17 @@ def _tried_in_part(some: Subquery) -> Select[Any]:
     return asked.where(ATTEMPTS.c.decision.in_(_holes())).group_by(some.c.of)
 
 
+def _shadowed_in_part(some: Subquery) -> Select[Any]:
+    asked = select(some.c.of, _SHADOWS.label("holes_shadows_usd")).select_from(_with_shadows(some))
+    return asked.where(SHADOWS.c.decision.in_(_holes())).group_by(some.c.of)
+
+
 def _holes() -> Any:
     """Return the ids of decisions whose cost, or whose top tier's, is unknown."""
     own = or_(DECISIONS.c.spend_usd.is_(None), DECISIONS.c.top_usd.is_(None))
     theirs = select(ATTEMPTS.c.decision.label("id")).where(_UNKNOWN)
-    return select(union(theirs, select(DECISIONS.c.id).where(own)).subquery().c.id)
+    shadowed = select(SHADOWS.c.decision.label("id")).where(_UNKNOWN_SHADOW)
+    return select(union(theirs, shadowed, select(DECISIONS.c.id).where(own)).subquery().c.id)
 
 
 def _tiers(store: Store, some: Subquery) -> Select[Any]:
@@ -270,11 +303,17 @@ def _with_attempts(some: Subquery) -> FromClause:
     return some.join(ATTEMPTS, ATTEMPTS.c.decision == some.c.id)
 
 
-_UNKNOWN = or_(ATTEMPTS.c.cost_usd.is_(None), ATTEMPTS.c.checks_usd.is_(None))
+def _with_shadows(some: Subquery) -> FromClause:
+    return some.join(SHADOWS, SHADOWS.c.decision == some.c.id)
 
 
 def _sum(values: ColumnElement[Any]) -> ColumnElement[Any]:
     return func.coalesce(func.sum(values), 0)
+
+
+_UNKNOWN = or_(ATTEMPTS.c.cost_usd.is_(None), ATTEMPTS.c.checks_usd.is_(None))
+_UNKNOWN_SHADOW = or_(SHADOWS.c.call_usd.is_(None), SHADOWS.c.judge_usd.is_(None))
+_SHADOWS = _sum(SHADOWS.c.call_usd) + _sum(SHADOWS.c.judge_usd)
 
 
 def _count(holds: ColumnElement[bool]) -> ColumnElement[Any]:
@@ -288,22 +327,23 @@ def _bill(line: Mapping[str, Any], of: str | None) -> Bill:
     def count(name: str) -> int:
         return int(line.get(name) or 0)
 
-    known_usd = usd("calls_usd") + usd("checks_usd") + usd("classifiers_usd")
+    known_usd = usd("calls_usd") + usd("checks_usd") + usd("classifiers_usd") + usd("shadows_usd")
     return Bill(
         of,
         count("decisions"),
         count("calls"),
         known_usd,
-        count("unknown_calls") + count("unknown_spend"),
+        count("unknown_calls") + count("unknown_spend") + count("unknown_shadows"),
         usd("rejected_usd"),
         usd("failed_usd"),
         usd("repairs_usd"),
         usd("checks_usd"),
         usd("classifiers_usd"),
+        usd("shadows_usd"),
         count("input_tokens"),
         count("output_tokens"),
         line.get("baselines", {}),
         count("decisions") - count("holes"),
-        known_usd - usd("holes_usd") - usd("holes_spend_usd"),
+        known_usd - usd("holes_usd") - usd("holes_spend_usd") - usd("holes_shadows_usd"),
         usd("all_top_usd") - usd("holes_top_usd"),
     )

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from langroute.errors import LedgerError
-from langroute.ledger.records import AttemptRecord, DecisionRecord, FeedbackRecord
-from langroute.ledger.rows import json_text, kind_of
+from langroute.ledger.records import AttemptRecord, DecisionRecord, FeedbackRecord, ShadowRecord
+from langroute.ledger.rows import TABLES, json_text, kind_of
 
 __all__ = ["FORMATS", "Format", "export", "plain"]
 
@@ -20,16 +20,15 @@ FORMATS: tuple[Format, ...] = ("jsonl", "parquet")
 _ROWS = 5_000
 """Decisions of one row group."""
 
-_NAMES = {
-    kind: tuple(field.name for field in fields(kind))
-    for kind in (DecisionRecord, AttemptRecord, FeedbackRecord)
-}
+_NESTED = {"attempts": AttemptRecord, "feedback": FeedbackRecord, "shadows": ShadowRecord}
+
+_NAMES = {kind: tuple(field.name for field in fields(kind)) for kind in TABLES}
 
 
 def plain(record: Any) -> dict[str, Any]:
-    """Return a decision as plain Python values, its attempts and feedback in it."""
+    """Return a decision as plain Python values, its attempts, feedback and shadows in it."""
     own = {name: getattr(record, name) for name in _NAMES[type(record)]}
-    for name in ("attempts", "feedback"):
+    for name in _NESTED:
         if name in own:
             own[name] = [plain(each) for each in own[name]]
     return own
@@ -46,8 +45,8 @@ def export(
     Args:
         decisions: What `Ledger.decisions` yields.
         path: The file; one that is there is replaced.
-        format: `jsonl`: an object a line, as TABLES.md describes it, `attempts` and `feedback` nested.
-            `parquet`: the same columns; those that are JSON hold its text, attempts and feedback are lists of
+        format: `jsonl`: an object a line, as TABLES.md describes it, `attempts`, `feedback` and `shadows`
+            nested. `parquet`: the same columns; those that are JSON hold its text, what is nested is lists of
             structs.
         progress: Called with the count so far, now and then.
 
@@ -107,13 +106,12 @@ def _write_parquet(
 
 def _schema(pa: Any, kind: type[Any]) -> Any:
     types = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "Json": pa.string()}
-    nested = {"attempts": AttemptRecord, "feedback": FeedbackRecord}
     return pa.schema(
         [
             (
                 field.name,
-                pa.list_(pa.struct(list(_schema(pa, nested[field.name]))))
-                if field.name in nested
+                pa.list_(pa.struct(list(_schema(pa, _NESTED[field.name]))))
+                if field.name in _NESTED
                 else types[kind_of(field)],
             )
             for field in fields(kind)
@@ -126,7 +124,7 @@ def _textual(record: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in fields(record):
         value = getattr(record, field.name)
-        if field.name in ("attempts", "feedback"):
+        if field.name in _NESTED:
             found[field.name] = [_textual(each) for each in value]
         else:
             found[field.name] = json_text(value) if kind_of(field) == "Json" else value

@@ -155,6 +155,31 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE langroute_decisions ADD COLUMN template TEXT",
         "ALTER TABLE langroute_decisions ADD COLUMN checks TEXT",
     ),
+    (
+        # 7: what the top tier says to what a cheaper one had answered.
+        """
+        CREATE TABLE langroute_shadows (
+            id TEXT PRIMARY KEY,
+            decision TEXT NOT NULL,
+            made_at_s DOUBLE PRECISION NOT NULL,
+            step TEXT NOT NULL,
+            tier TEXT NOT NULL,
+            endpoint TEXT NOT NULL,
+            strong_tier TEXT NOT NULL,
+            strong_endpoint TEXT,
+            propensity DOUBLE PRECISION NOT NULL,
+            compared_by TEXT NOT NULL,
+            outcome TEXT NOT NULL,
+            verdict TEXT,
+            reason TEXT NOT NULL,
+            call_usd DOUBLE PRECISION,
+            judge_usd DOUBLE PRECISION,
+            latency_s DOUBLE PRECISION NOT NULL,
+            reply TEXT
+        )
+        """,
+        "CREATE INDEX langroute_shadows_decision ON langroute_shadows (decision)",
+    ),
 )
 """Each a list of statements that SQLite and PostgreSQL both take; one that was released is never changed."""
 

@@ -2,7 +2,7 @@
 
 from sqlalchemy import delete, select
 
-from langroute.ledger.reading import ATTEMPTS, DECISIONS, FEEDBACK
+from langroute.ledger.reading import ATTEMPTS, DECISIONS, FEEDBACK, SHADOWS
 from langroute.ledger.store import Store
 
 __all__ = ["prune"]
@@ -25,6 +25,7 @@ def prune(store: Store, before_s: float) -> int:
             ids = list(connection.scalars(some))
             connection.execute(delete(ATTEMPTS).where(ATTEMPTS.c.decision.in_(ids)))
             connection.execute(delete(FEEDBACK).where(FEEDBACK.c.decision.in_(ids)))
+            connection.execute(delete(SHADOWS).where(SHADOWS.c.decision.in_(ids)))
             connection.execute(delete(DECISIONS).where(DECISIONS.c.id.in_(ids)))
         count += len(ids)
         if len(ids) < _AT_ONCE:

@@ -7,11 +7,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, column, func, not_, or_, select, table
 from sqlalchemy.sql.expression import TableClause
 
-from langroute.ledger.records import AttemptRecord, DecisionRecord, FeedbackRecord
+from langroute.ledger.records import AttemptRecord, DecisionRecord, FeedbackRecord, ShadowRecord
 from langroute.ledger.rows import COLUMNS, TABLES, clean, identifier, record_of
 from langroute.ledger.store import Store
 
-__all__ = ["ATTEMPTS", "DECISIONS", "FEEDBACK", "Filter", "conditions", "count", "decisions"]
+__all__ = ["ATTEMPTS", "DECISIONS", "FEEDBACK", "SHADOWS", "Filter", "conditions", "count", "decisions"]
 
 _PAGE = 500
 
@@ -20,7 +20,7 @@ def _table(kind: type[Any]) -> TableClause:
     return table(TABLES[kind], *map(column, COLUMNS[kind]))
 
 
-DECISIONS, ATTEMPTS, FEEDBACK = map(_table, (DecisionRecord, AttemptRecord, FeedbackRecord))
+DECISIONS, ATTEMPTS, FEEDBACK, SHADOWS = map(_table, TABLES)
 
 _SCORED = or_(
     *(
@@ -114,9 +114,19 @@ def _page(store: Store, asked: Select[Any]) -> tuple[list[tuple[float, str]], li
         attempts: dict[str, list[AttemptRecord]] = {each: [] for each in ids}
         for row in connection.execute(theirs) if ids else ():
             attempts[row.decision].append(record_of(AttemptRecord, row))
+        shadows: dict[str, list[ShadowRecord]] = {}
+        shadowed = select(SHADOWS).where(SHADOWS.c.decision.in_(ids)).order_by(SHADOWS.c.made_at_s)
+        for row in connection.execute(shadowed) if ids else ():
+            shadows.setdefault(row.decision, []).append(record_of(ShadowRecord, row))
         feedback = _reaching(connection, rows)
     made = [
-        record_of(DecisionRecord, row, attempts=tuple(attempts[row.id]), feedback=tuple(feedback[row.id]))
+        record_of(
+            DecisionRecord,
+            row,
+            attempts=tuple(attempts[row.id]),
+            feedback=tuple(feedback[row.id]),
+            shadows=tuple(shadows.get(row.id, ())),
+        )
         for row in rows
     ]
     return [(row.decided_at_s, row.id) for row in rows], made

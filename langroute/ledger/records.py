@@ -1,4 +1,4 @@
-"""What a ledger keeps: a decision, its attempts, and what people or tests said of it, field by field.
+"""What a ledger keeps: a decision, its attempts, its shadows, and what was said of it, field by field.
 
 Every field is a column of the table of the same name, in this order; TABLES.md is generated from here.
 JSON columns hold text in the database, and here plain Python values or langroute's own records. Money is in
@@ -11,7 +11,7 @@ from typing import Any
 
 from langroute.cost import total_usd
 
-__all__ = ["AttemptRecord", "DecisionRecord", "FeedbackRecord"]
+__all__ = ["AttemptRecord", "DecisionRecord", "FeedbackRecord", "ShadowRecord"]
 
 Json = Any
 """A column that holds JSON."""
@@ -103,6 +103,54 @@ class FeedbackRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowRecord:
+    """What the top tier says to what a cheaper one had answered: a row of `langroute_shadows`."""
+
+    id: str
+    """Its own id."""
+    decision: str
+    """The decision whose reply was shadowed."""
+    made_at_s: float
+    """Unix seconds at which it was finished."""
+    step: str
+    """Step of its decision."""
+    tier: str
+    """Tier of the reply that was returned."""
+    endpoint: str
+    """Its endpoint."""
+    strong_tier: str
+    """The top tier, which was asked as well."""
+    strong_endpoint: str | None
+    """Its endpoint; None where none was called."""
+    propensity: float
+    """How likely the reply was to be shadowed: the policy's `share`."""
+    compared_by: str
+    """`exact` or `judge`."""
+    outcome: str
+    """`compared`, `failed` (the call or the judge), `unpaid` (over its budget), `unavailable` (no endpoint
+    may be called, or the call cannot be made again) or `dropped` (too many waited, or the program ended)."""
+    verdict: str | None
+    """`good` (the cheap reply is right, or equal), `misrouted` (it is not, and the top tier's is), `neither`
+    (both are wrong) or `unsure` (the judge says otherwise when the two change places); None where nothing was
+    compared."""
+    reason: str
+    """Why, in a sentence without any text of the replies."""
+    call_usd: float | None
+    """USD of the top tier's call; 0 without one, None where unknown."""
+    judge_usd: float | None
+    """USD of the judge's calls; 0 without any, None where one is unknown."""
+    latency_s: float
+    """Seconds of the top tier's call."""
+    reply: Json
+    """The top tier's reply, as much of it as `text_kept` of the decision says."""
+
+    @property
+    def cost_usd(self) -> float | None:
+        """USD of everything; None where a part is unknown."""
+        return total_usd((self.call_usd, self.judge_usd))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRecord:
     """One step's finished decision: a row of `langroute_decisions`, with its attempts."""
 
@@ -174,9 +222,11 @@ class DecisionRecord:
     """The attempts, in order."""
     feedback: Sequence[FeedbackRecord] = field(default=(), metadata={"column": False})
     """What was said of it, of its run or of its thread, oldest first."""
+    shadows: Sequence[ShadowRecord] = field(default=(), metadata={"column": False})
+    """What the top tier was asked as well, to measure."""
 
     @property
     def cost_usd(self) -> float | None:
-        """USD of everything: attempts, rejected drafts, judges, classifiers; None if a part is unknown."""
+        """USD of everything: attempts, drafts, judges, classifiers, shadows; None if a part is unknown."""
         own = (cost for attempt in self.attempts for cost in (attempt.cost_usd, attempt.checks_usd))
-        return total_usd((self.spend_usd, *own))
+        return total_usd((self.spend_usd, *own, *(shadow.cost_usd for shadow in self.shadows)))

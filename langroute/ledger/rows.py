@@ -12,7 +12,7 @@ from typing import Any
 from pydantic_core import to_json, to_jsonable_python
 from sqlalchemy import Connection, text
 
-from langroute.ledger.records import AttemptRecord, DecisionRecord, FeedbackRecord
+from langroute.ledger.records import AttemptRecord, DecisionRecord, FeedbackRecord, ShadowRecord
 
 __all__ = ["COLUMNS", "TABLES", "clean", "identifier", "json_text", "kind_of", "record_of", "told", "write"]
 
@@ -20,6 +20,7 @@ TABLES: dict[type[Any], str] = {
     DecisionRecord: "langroute_decisions",
     AttemptRecord: "langroute_attempts",
     FeedbackRecord: "langroute_feedback",
+    ShadowRecord: "langroute_shadows",
 }
 
 COLUMNS: dict[type[Any], tuple[str, ...]] = {
@@ -31,6 +32,7 @@ _KEYS: dict[type[Any], tuple[str, ...]] = {
     DecisionRecord: ("id",),
     AttemptRecord: ("decision", "number", "mark"),
     FeedbackRecord: ("id",),
+    ShadowRecord: ("id",),
 }
 
 _LONGEST_ID = 512
@@ -116,8 +118,20 @@ def _json_out(value: Any) -> Any:
 
 
 _IDS = {"id", "decision", "thread", "run", "node"}
-_OWN = {"step_source", "outcome", "why", "policy", "cost_basis", "failure_kind", "request", "text_kept"}
-_OWN |= {"template", "checks"}
+_OWN = {
+    "step_source",
+    "outcome",
+    "why",
+    "policy",
+    "cost_basis",
+    "failure_kind",
+    "request",
+    "text_kept",
+    "template",
+    "checks",
+    "compared_by",
+    "verdict",
+}
 """Columns with words of our own, which any database takes as they are."""
 
 _WAYS_IN: dict[str, Callable[[Any], Any]] = {"Json": json_text, "str": _text_in, "int": _whole_in}
@@ -208,7 +222,7 @@ def _insert(kind: type[Any]) -> str:
 
 def _conflict(kind: type[Any]) -> str:
     keys = _KEYS[kind]
-    if kind is FeedbackRecord:
+    if kind in (FeedbackRecord, ShadowRecord):
         return f"ON CONFLICT ({', '.join(keys)}) DO NOTHING"
     names = COLUMNS[kind] if kind is DecisionRecord else ("returned",)
     changed = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)

@@ -63,7 +63,7 @@ class Entry(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What has become of the decisions handed over in this process."""
+    """What has become of the decisions handed over in this process; a shadow's row counts as one."""
 
     written: int = 0
     """Decisions that were written."""

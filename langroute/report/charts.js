@@ -46,7 +46,7 @@
 
     steps() {
       const rows = [...data.steps].slice(0, 15).reverse(), y = rows.map((r) => label(r.step, narrow() ? 14 : 24));
-      const kinds = [["returned replies", "accepted_usd", "accent"], ["rejected drafts", "drafts_usd", "warn"], ["failed calls", "failed_usd", "bad"], ["checks", "checks_usd", "third"], ["classifiers", "classifiers_usd", "base"]];
+      const kinds = [["returned replies", "accepted_usd", "accent"], ["rejected drafts", "drafts_usd", "warn"], ["failed calls", "failed_usd", "bad"], ["checks", "checks_usd", "third"], ["classifiers", "classifiers_usd", "base"], ["shadows", "shadows_usd", "muted"]];
       const traces = kinds.filter(([, key]) => rows.some((r) => r.totals[key] > 0)).map(([name, key, tone]) => ({
         type: "bar", orientation: "h", name, y: rows.map((_, i) => i), x: rows.map((r) => r.totals[key]), marker: {color: colour(tone)}, hovertemplate: "%{x:$,.4~f}",
       }));

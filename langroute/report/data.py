@@ -17,6 +17,7 @@ __all__ = [
     "PolicyRow",
     "ReportData",
     "Saving",
+    "ShadowRow",
     "StepRow",
     "Timeline",
     "Totals",
@@ -64,6 +65,8 @@ class Totals:
     """Calls that verifiers made: judges, second opinions."""
     classifiers_usd: float
     """Calls that found out which step it was, or how hard."""
+    shadows_usd: float
+    """Calls to the top tier and its judges that measured how often a cheap reply is wrong."""
     accepted: Rate
     """Decisions that ended with an accepted reply."""
     escalated: Rate
@@ -218,6 +221,23 @@ class VerifierRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowRow:
+    """What the top tier says to a sample of a step's cheap replies."""
+
+    step: str
+    misrouted: Rate
+    """Cheap replies that were accepted and wrong where the top tier's was right, of those compared."""
+    neither: int
+    """Of those compared: both replies wrong."""
+    unsure: int
+    """Comparisons that the judge decides otherwise when the two change places; not in the rate."""
+    lost: tuple[tuple[str, int], ...]
+    """Replies that were drawn and not compared, by `ShadowRecord.outcome`, most frequent first."""
+    cost_usd: float
+    """Of the calls whose cost is known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Drift:
     """How far one measure moved from the reference to the recent decisions."""
 
@@ -285,6 +305,8 @@ class ReportData:
     policies: tuple[PolicyRow, ...]
     endpoints: tuple[EndpointRow, ...]
     verifiers: tuple[VerifierRow, ...]
+    shadows: tuple[ShadowRow, ...]
+    """Steps that are shadowed: the measured misroute rate of each."""
     drift: tuple[Drift, ...]
     mismatches: tuple[MismatchRow, ...]
     omitted: tuple[str, ...]

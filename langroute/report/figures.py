@@ -16,6 +16,7 @@ from langroute.report.details import (
 from langroute.report.drift import drifts
 from langroute.report.flow import Ways
 from langroute.report.labels import LEAST_LABELS, Label
+from langroute.report.shadows import ShadowCounts
 from langroute.report.slices import Slice, Slices
 from langroute.report.statistics import wilson
 from langroute.report.tally import MOST_NAMES, OTHERS, Beside, Tally, capped, top_tier_of
@@ -45,6 +46,7 @@ class Figures:
         self._policies: dict[str, Tally] = {}
         self._endpoints: dict[str, EndpointCounts] = {}
         self._verifiers: dict[str, VerifierCounts] = {}
+        self._shadows: dict[str, ShadowCounts] = {}
         self._tiers: dict[str, Beside] = {}
         self._tops: dict[str, int] = {}
         self._mismatches: dict[str, dict[str, int]] = {}
@@ -75,6 +77,8 @@ class Figures:
         for verdict, of_reply in verdicts_of(record, label):
             name = capped(self._verifiers, str(verdict["verifier"]))
             _of(self._verifiers, name, VerifierCounts).add(verdict, of_reply)
+        for shadow in record.shadows:
+            _of(self._shadows, step, ShadowCounts).add(shadow)
         if record.mismatch is not None:
             seen = _of(self._mismatches, step, dict[str, int])
             name = capped(seen, record.mismatch)
@@ -127,6 +131,7 @@ class Figures:
             policies=self._policy_rows(top_tier),
             endpoints=tuple(counts.row(name) for name, counts in sorted(self._endpoints.items())),
             verifiers=tuple(counts.row(name) for name, counts in sorted(self._verifiers.items())),
+            shadows=tuple(counts.row(step) for step, counts in sorted(self._shadows.items())),
             drift=drift,
             mismatches=self._mismatch_rows(),
             omitted=self._omitted(),

@@ -128,6 +128,7 @@ window.langroute = (() => {
     table("paid", "What was paid for, by step", [
       ["step", (r) => r.step], ["returned replies", (r) => usd(r.totals.accepted_usd), "n"], ["rejected drafts", (r) => usd(r.totals.drafts_usd), "n"],
       ["failed calls", (r) => usd(r.totals.failed_usd), "n"], ["checks", (r) => usd(r.totals.checks_usd), "n"], ["classifiers", (r) => usd(r.totals.classifiers_usd), "n"],
+      ["shadows", (r) => usd(r.totals.shadows_usd), "n"],
       ["all", (r) => usd(r.totals.cost_usd), "n"], ["top tier everywhere", (r) => (r.saving ? usd(r.saving.baseline_usd) : "unknown"), "n"],
       ["saved", (r) => percent(saved(r.saving)) || "unknown", "n"], ["cost unknown", (r) => count(r.totals.unknown), "n"],
     ], data.steps);
@@ -157,6 +158,11 @@ window.langroute = (() => {
       ["step", (r) => r.step], ["decisions", (r) => count(r.totals.decisions), "n"],
       ...ratesOf(data.totals).map(([name], i) => [name, (r) => rated(...ratesOf(r.totals)[i].slice(1)), "n"]),
     ], rows);
+    table("shadows", "Shadows by step, with 95 % intervals", [
+      ["step", (r) => r.step], ["compared", (r) => count(r.misrouted.of), "n"], ["cheap wrong, top tier right", (r) => rated(r.misrouted), "n"],
+      ["both wrong", (r) => count(r.neither), "n"], ["judge unsure", (r) => count(r.unsure), "n"],
+      ["not compared", (r) => r.lost.map(([how, n]) => `${how} ${count(n)}`).join(", ") || "\u2013", "t"], ["paid", (r) => usd(r.cost_usd), "n"],
+    ], data.shadows, "No step is shadowed: write shadow in the policy to measure how often a cheap reply is wrong.");
     table("endpoints", "Endpoints", [
       ["endpoint", (r) => r.endpoint], ["models that answered", (r) => r.models.join(", ") || "\u2013", "t"],
       ["calls", (r) => count(r.calls), "n"], ["asked by checks", (r) => count(r.asked), "n"], ["failed", (r) => rated(r.failed), "n"],

@@ -40,6 +40,7 @@ def _parts(data: ReportData) -> Iterator[RenderableType]:
     yield _table("verifiers", _verifier_columns(data), data.verifiers)
     if data.labels:
         yield _said(data.labels_note, "dim")
+    yield _table("what the top tier says to cheap replies (shadows)", _SHADOWS, data.shadows)
     yield _table("policies", _policy_columns(data), data.policies)
     yield _table(f"drift since {day(data.recent_s)}", _DRIFT, data.drift)
     yield _table("calls that look like another step", _MISMATCHES, data.mismatches)
@@ -84,6 +85,7 @@ def _paid_columns() -> list[_Column]:
         ("rejected drafts", lambda row: usd(row[1].drafts_usd), True),
         ("failed", lambda row: usd(row[1].failed_usd), True),
         ("checks", lambda row: usd(row[1].checks_usd + row[1].classifiers_usd), True),
+        ("shadows", lambda row: usd(row[1].shadows_usd), True),
         ("top tier everywhere", lambda row: usd(row[2].baseline_usd if row[2] else None), True),
         ("saved", lambda row: _saved(row[2]), True),
         ("cost unknown", lambda row: f"{row[1].unknown:,}", True),
@@ -184,6 +186,16 @@ def _policy_columns(data: ReportData) -> list[_Column]:
         ("saved", lambda row: _saved(row.saving), True),
     ]
 
+
+_SHADOWS: list[_Column] = [
+    ("step", lambda row: row.step, False),
+    ("compared", lambda row: f"{row.misrouted.of:,}", True),
+    ("cheap wrong, top tier right", lambda row: rate(row.misrouted), True),
+    ("both wrong", lambda row: f"{row.neither:,}", True),
+    ("judge unsure", lambda row: f"{row.unsure:,}", True),
+    ("not compared", lambda row: ", ".join(f"{how} {count:,}" for how, count in row.lost), False),
+    ("paid", lambda row: usd(row.cost_usd), True),
+]
 
 _DRIFT: list[_Column] = [
     ("measure", lambda row: row.measure, False),

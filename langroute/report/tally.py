@@ -87,7 +87,7 @@ class Tally:
         self._right, self._cheap_right = Labels(), Labels()
         self.known_usd = 0.0
         self.known = 0
-        self.paid = dict.fromkeys(("accepted", "drafts", "failed", "checks", "classifiers"), 0.0)
+        self.paid = dict.fromkeys(("accepted", "drafts", "failed", "checks", "classifiers", "shadows"), 0.0)
         self.beside = Beside()
 
     def add(self, record: DecisionRecord, cost_usd: float | None, label: Label | None) -> None:
@@ -105,6 +105,8 @@ class Tally:
         self.paid["classifiers"] += record.spend_usd or 0.0
         for attempt in record.attempts:
             self._add_attempt(attempt)
+        for shadow in record.shadows:
+            self.paid["shadows"] += (shadow.call_usd or 0.0) + (shadow.judge_usd or 0.0)
         if label is not None:
             self._add_label(record, label)
 
@@ -146,6 +148,7 @@ class Tally:
             failed_usd=self.paid["failed"],
             checks_usd=self.paid["checks"],
             classifiers_usd=self.paid["classifiers"],
+            shadows_usd=self.paid["shadows"],
             accepted=wilson(self.accepted, self.decisions),
             escalated=wilson(self.escalated, self.decisions),
             fell_back=wilson(self.fell_back, self.decisions),

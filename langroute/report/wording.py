@@ -118,7 +118,8 @@ def assumption(top: Saving | None, totals: Totals) -> str:
         )
     said = (
         f"An estimate: each returned reply's tokens and prompt cache at tier {top.tier}'s price, accepted at"
-        " once. What was paid includes rejected drafts, repairs, failed calls, judges and classifiers."
+        " once. What was paid includes rejected drafts, repairs, failed calls, judges, classifiers and"
+        " shadows."
     )
     if top.left_out:
         said += (

@@ -7,7 +7,6 @@ from itertools import pairwise
 from textwrap import dedent
 from typing import Any
 
-from langroute.ledger.records import AttemptRecord, DecisionRecord, FeedbackRecord
 from langroute.ledger.rows import COLUMNS, TABLES
 
 __all__ = ["described", "documentation"]
@@ -43,7 +42,7 @@ def _type(written: str) -> str:
 def documentation() -> str:
     """Return the description of every table in Markdown."""
     parts = [_HEAD]
-    for kind in (DecisionRecord, AttemptRecord, FeedbackRecord):
+    for kind in TABLES:
         said = (inspect.getdoc(kind) or "").partition(":")[0]
         rows = [f"| `{name}` | {type_} | {text} |" for name, (type_, text) in described(kind).items()]
         parts += [

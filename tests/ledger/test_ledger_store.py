@@ -21,6 +21,7 @@ TABLES = {
     *("langroute_answers", "langroute_budgets", "langroute_migrations", "langroute_owners"),
     *("langroute_reservations", "langroute_decisions", "langroute_attempts", "langroute_feedback"),
     "langroute_breakers",
+    "langroute_shadows",
 }
 ANOTHER = ("CREATE TABLE of_tomorrow (id INTEGER PRIMARY KEY)",)
 OPENING = """

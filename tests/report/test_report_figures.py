@@ -25,7 +25,7 @@ def sql(made, tmp_path_factory):
         row = {
             f.name: getattr(record, f.name)
             for f in dataclasses.fields(record)
-            if f.name not in ("attempts", "feedback")
+            if f.name not in ("attempts", "feedback", "shadows")
         }
         kept = {k: v for k, v in row.items() if not isinstance(v, dict | list)}
         tables["decisions"].append(kept | {"label": label, "planned": record.plan["rungs"][0]["tier"]})
