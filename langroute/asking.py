@@ -69,14 +69,14 @@ def ask(
     asked = Request(
         tuple(convert_to_messages([prompt] if isinstance(prompt, str) else prompt)), schema=schema
     )
+    listener = Pieces()  # it ends a model that talks on after its cancellation
     reservation = None
     if purse is not None:
         reservation = yield from purse.reserve(worst_usd(endpoint, asked, _EXPECTED_TOKENS))
     try:
         answer = yield Io(
             lambda: call(target, asked.messages, merged),
-            # It ends a model that talks on after its cancellation.
-            lambda: acall(target, asked.messages, Pieces().heard_in(merged, endpoint.model)),
+            lambda: acall(target, asked.messages, listener.heard_in(merged, endpoint.model)),
             timeout_s or endpoint.timeout_s,
         )
         reply = read_reply(answer, target.parse)

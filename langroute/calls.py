@@ -1,6 +1,5 @@
 """One attempt's call as an effect: what is called, with which prompt, and how far it has been shown."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,7 @@ from langroute.decision import Decision
 from langroute.direct import acall, call, prompt_of
 from langroute.errors import DoubledReply, ForeignReply, MixedReply, OversizeReply, PartialStream
 from langroute.gates import Commit, Gate, Joint
-from langroute.pieces import heard
+from langroute.pieces import Pieces, heard
 from langroute.records import maker
 from langroute.replies import Reply
 from langroute.request import message_text
@@ -24,7 +23,7 @@ from langroute.runs import Recording
 from langroute.seams import Seam
 from langroute.streams import Shape
 from langroute.targets import Target
-from langroute.timing import NO_LIMITS, Limits, aitems, awhole, cancellations, items, whole
+from langroute.timing import NO_LIMITS, Limits, aitems, awhole, items, whole
 from langroute.wire import LINE, Line
 
 __all__ = [
@@ -87,10 +86,9 @@ class ModelCall:
         return whole(self._call, self.limits.total_s, self.endpoint, self.hang_up)
 
     async def aperform(self) -> Any:
-        """Make the call and await the whole reply."""
-        if self.limits.total_s is None:
-            return await self._acall()
-        return await awhole(self._acall(), self.limits.total_s)
+        """Make the call and await the whole reply; whatever the call does, a cancelled caller goes on."""
+        config, pieces = heard(self.config, self.model)  # not in the call's own task, which it is to end
+        return await awhole(lambda: self._acall(config, pieces), self.limits.total_s, self.endpoint)
 
     def stream(self, shape: Shape) -> Generator[Any, None, None]:
         """Make the call and return the items of its stream, as long as the limits allow."""
@@ -104,25 +102,9 @@ class ModelCall:
             self.hang_up,
         )
 
-    async def astream(self, shape: Shape) -> AsyncGenerator[Any, None]:
-        """Make the call in the running event loop and yield the items of its stream."""
-        async with aclosing(shape.aopen(self)) as source:
-            watched = aitems(source, _progress(shape), self.limits)
-            async with aclosing(watched):
-                while True:
-                    token, asked = LINE.set(self.line), cancellations()
-                    try:
-                        item = await anext(watched)
-                    except StopAsyncIteration:
-                        item = None
-                    finally:
-                        LINE.reset(token)
-                    if cancellations() > asked:
-                        # `wait_for` of Python 3.11, with which integrations await each chunk, swallows it.
-                        raise asyncio.CancelledError
-                    if item is None:
-                        return
-                    yield item
+    def astream(self, shape: Shape) -> AsyncGenerator[Any, None]:
+        """Make the call in the running event loop and return the items of its stream."""
+        return aitems(lambda: self._aitems(shape), _progress(shape), self.limits, self.endpoint)
 
     def _call(self) -> Any:
         config, pieces = heard(self.config, self.model)
@@ -134,14 +116,9 @@ class ModelCall:
                 LINE.reset(token)
         return reply if pieces is None else pieces.whole(reply)
 
-    async def _acall(self) -> Any:
-        config, pieces = heard(self.config, self.model)
-        token = None if LINE.get() is self.line else LINE.set(self.line)
-        try:
-            reply = await acall(self.target, self.messages, config)
-        finally:
-            if token is not None:
-                LINE.reset(token)
+    async def _acall(self, config: RunnableConfig, pieces: Pieces | None) -> Any:
+        LINE.set(self.line)  # in a task of its own
+        reply = await acall(self.target, self.messages, config)
         return reply if pieces is None else pieces.whole(reply)
 
     def _items(self, shape: Shape) -> Generator[Any, None, None]:
@@ -154,6 +131,12 @@ class ModelCall:
                     return
                 finally:
                     LINE.reset(token)
+                yield item
+
+    async def _aitems(self, shape: Shape) -> AsyncGenerator[Any, None]:
+        LINE.set(self.line)  # as above
+        async with aclosing(shape.aopen(self)) as source:
+            async for item in source:
                 yield item
 
     def hang_up(self) -> None:

@@ -12,11 +12,12 @@ import time
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
-from langroute.timing import whole
+from langroute.timing import awhole, whole
 
-__all__ = ["LEFT", "Flow", "Io", "arun", "beside", "pause", "run", "threaded", "within"]
+__all__ = ["Flow", "Io", "arun", "beside", "pause", "run", "threaded", "within"]
 
 T = TypeVar("T")
 
@@ -25,12 +26,6 @@ _ASIDE = "a question put aside the attempts"
 
 _LEAST_S = 0.001
 """Seconds that are waited at least: none at all would be no limit to some."""
-
-_GRACE_S = 0.02
-"""Seconds in which a check that was cancelled may end by itself."""
-
-LEFT: "set[asyncio.Task[Any]]" = set()
-"""Checks that were cancelled and go on all the same, until they end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +36,20 @@ class Io:
     acall: Callable[[], Awaitable[Any]]
     timeout_s: float | None = None
     """Seconds after which the waiting ends with `TimeoutError`; None waits as long as the call does."""
+    context: contextvars.Context | None = None
+    """What it is performed in, a copy each time. Code of others gets one: it may not heed a cancellation."""
 
     def perform(self) -> Any:
         """Wait in the calling thread; under a limit in a worker thread, left behind if it is late."""
-        if self.timeout_s is None:
-            return self.call()
-        return whole(self.call, self.timeout_s, _ASIDE, _nothing)
+        call = self.call if self.context is None else partial(self.context.copy().run, self.call)
+        return call() if self.timeout_s is None else whole(call, self.timeout_s, _ASIDE, _nothing)
 
     async def aperform(self) -> Any:
-        """Wait in the running event loop; a late call is cancelled."""
-        async with asyncio.timeout(self.timeout_s):
+        """Wait in the running event loop; under a limit or with a context in a task, left behind likewise."""
+        if self.timeout_s is None and self.context is None:
             return await self.acall()
+        context = None if self.context is None else self.context.copy()
+        return await awhole(self.acall, self.timeout_s, _ASIDE, context)
 
 
 Flow = Generator[Any, Any, T]
@@ -115,39 +113,12 @@ def within(context: contextvars.Context, flow: Flow[T], ends_s: float | None = N
 
 
 def _moved(effect: Io, context: contextvars.Context, ends_s: float | None) -> Io:
-    """Return the effect performed in a copy of `context`: a late call may still be inside the last one."""
-
-    async def acall() -> Any:
-        async def awaited() -> Any:
-            return await effect.acall()
-
-        return await _ended(asyncio.get_running_loop().create_task(awaited(), context=context.copy()))
-
+    """Return the effect performed in `context`, and until `ends_s`."""
     limit_s = effect.timeout_s
     if ends_s is not None:
         left_s = max(ends_s - time.monotonic(), _LEAST_S)
         limit_s = left_s if limit_s is None else min(limit_s, left_s)
-    return Io(lambda: context.copy().run(effect.call), acall, limit_s)
-
-
-async def _ended(task: "asyncio.Task[T]") -> T:
-    """Await a task to its end; one that swallows the cancellation of this one is left behind."""
-    try:
-        await asyncio.wait({task})
-    except asyncio.CancelledError:
-        task.cancel()
-        LEFT.add(task)
-        task.add_done_callback(_gone)
-        await asyncio.wait({task}, timeout=_GRACE_S)
-        raise
-    return task.result()
-
-
-def _gone(task: "asyncio.Task[Any]") -> None:
-    """Forget a task that was left, and how it ended."""
-    LEFT.discard(task)
-    if not task.cancelled():
-        task.exception()
+    return Io(effect.call, effect.acall, limit_s, context)
 
 
 def pause(seconds: float) -> Io:

@@ -1,8 +1,9 @@
 """How long an attempt is waited for: the whole of it, and from one piece of progress to the next.
 
-A sync call under a limit is made in a thread of its own with the caller's context, so that the caller
-goes on in time whatever the call does. Where langroute built the client the socket is shut and the
-thread ends; a call on a given model may go on unheard, so how many do is bounded and counted.
+A sync call under a limit is made in a thread of its own with the caller's context, an async one in a
+task, so that the caller goes on in time whatever the call does. Where langroute built the client the
+socket is shut and the call ends; one on a given model may go on unheard, so how many do is bounded and
+counted.
 """
 
 import asyncio
@@ -11,8 +12,10 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from langroute.errors import AbandonedCalls
@@ -25,7 +28,6 @@ __all__ = [
     "Watch",
     "aitems",
     "awhole",
-    "cancellations",
     "items",
     "whole",
 ]
@@ -37,6 +39,9 @@ IDLE_S = 60.0
 
 MOST_ABANDONED = 20
 """Late calls on one endpoint that may still be running, unheard; beyond them it is not called."""
+
+_GRACE_S = 0.02
+"""Seconds in which a task that was cancelled may end by itself, before it is left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,8 @@ class Abandoned:
     running: Counter[str] = field(default_factory=Counter)
     total: int = 0
     """How many were ever left behind."""
+    tasks: "set[asyncio.Task[Any]]" = field(default_factory=set)
+    """Those of them that are awaited nowhere: an event loop itself does not hold on to its tasks."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def check(self, endpoint: str) -> None:
@@ -230,43 +237,122 @@ def items(
             worker.leave(hang_up)
 
 
-async def awhole(call: Awaitable[T], total_s: float) -> T:
-    """Await a call at most `total_s` seconds; a late one is cancelled.
+async def awhole(
+    call: Callable[[], Awaitable[T]],
+    total_s: float | None,
+    endpoint: str,
+    context: contextvars.Context | None = None,
+) -> T:
+    """Await a call in a task of its own at most `total_s` seconds; one that nobody awaits is cancelled.
+
+    Args:
+        call: Makes the call.
+        total_s: Seconds; None for as long as it takes, or until the caller is cancelled.
+        endpoint: Under which name the call counts where it goes on all the same.
+        context: Context of the task; a copy of the caller's when not given.
 
     Raises:
         TimeoutError: It is late.
+        AbandonedCalls: Too many calls that go on so are still running on the endpoint.
     """
+
+    async def told() -> tuple[str, Any]:
+        try:
+            return "item", await call()
+        except BaseException as error:
+            return "error", error
+
+    ABANDONED.check(endpoint)
+    task = asyncio.get_running_loop().create_task(told(), context=context)
     try:
-        async with asyncio.timeout(total_s) as limit:
-            return await call
-    except TimeoutError as error:
-        if limit.expired():
-            raise TimeoutError(f"no reply within {total_s:.3g} s") from error
+        done, _ = await asyncio.wait({task}, timeout=total_s)
+    except asyncio.CancelledError:
+        await _leave(task, endpoint)
         raise
+    if not done:
+        await _leave(task, endpoint)
+        raise TimeoutError(f"no reply within {total_s:.3g} s")
+    kind, value = task.result()
+    if kind == "error":
+        raise value
+    return value  # type: ignore[no-any-return]  # what `call` gave
+
+
+class _Reader:
+    """A stream that is read in a task of its own, each item when it is asked for; they come by a queue."""
+
+    def __init__(self, source: Callable[[], AsyncGenerator[Any, None]], endpoint: str) -> None:
+        ABANDONED.check(endpoint)
+        self.given: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
+        self._endpoint = endpoint
+        self._wanted = asyncio.Semaphore(0)
+        self._left = False
+        self._task = asyncio.get_running_loop().create_task(self._read(source))
+
+    async def _read(self, source: Callable[[], AsyncGenerator[Any, None]]) -> None:
+        try:
+            async with aclosing(source()) as opened:
+                async for item in opened:
+                    self.given.put_nowait(("item", item))
+                    await self._wanted.acquire()
+                    if self._left:  # and the source swallowed that
+                        break
+        except BaseException as error:
+            self.given.put_nowait(("error", error))
+        else:
+            self.given.put_nowait(("end", None))
+
+    def go_on(self) -> None:
+        """Read the next item."""
+        self._wanted.release()
+
+    async def leave(self) -> None:
+        """Wait no more."""
+        self._left = True
+        self.go_on()
+        await _leave(self._task, self._endpoint)
 
 
 async def aitems(
-    source: AsyncIterator[T],
+    source: Callable[[], AsyncGenerator[T, None]],
     progress: Callable[[T], bool],
     limits: Limits,
+    endpoint: str,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncGenerator[T, None]:
-    """Yield what `source` gives in the running event loop; otherwise as `items`."""
-    watch = Watch(limits, clock)
-    while True:
-        async with asyncio.timeout(watch.start()) as limit:
+    """Yield what `source` gives, in a task of its own in the running event loop; otherwise as `items`."""
+    reader, watch, kind = _Reader(source, endpoint), Watch(limits, clock), ""
+    try:
+        while True:
             try:
-                item = await anext(source)
-            except StopAsyncIteration:
+                async with asyncio.timeout(watch.start()):
+                    kind, value = await reader.given.get()
+            except TimeoutError:
+                raise TimeoutError("the reply came to a standstill") from None
+            if kind == "error":
+                raise value
+            if kind == "end":
                 return
-        if limit.expired():
-            # `wait_for` of Python 3.11 swallows the limit where it meets a chunk.
-            raise TimeoutError("the reply came to a standstill")
-        watch.stop(progress=progress(item))
-        yield item
+            watch.stop(progress=progress(value))
+            yield value
+            reader.go_on()
+    finally:
+        if kind in ("", "item"):
+            await reader.leave()
 
 
-def cancellations() -> int:
-    """Return how often the running task was asked to end."""
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()
+async def _leave(task: "asyncio.Task[Any]", endpoint: str) -> None:
+    """Cancel a task that nobody waits for any more; one that goes on all the same is counted."""
+    task.cancel()
+    try:
+        await asyncio.wait({task}, timeout=_GRACE_S)
+    finally:
+        if not task.done():
+            ABANDONED.left(endpoint)
+            ABANDONED.tasks.add(task)
+            task.add_done_callback(ABANDONED.tasks.discard)
+            task.add_done_callback(partial(_ended, endpoint))
+
+
+def _ended(endpoint: str, task: "asyncio.Task[Any]") -> None:  # noqa: ARG001 - the host gives it
+    ABANDONED.ended(endpoint)

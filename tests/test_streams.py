@@ -206,7 +206,8 @@ class Progress(ScriptedChatModel):
         self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[Any]:
         for each in self._stream(messages, stop, run_manager, **kwargs):
-            await asyncio.sleep(0)  # lets the reader of the host's v3 stream, which runs beside it, keep up
+            for _ in range(4):  # lets the readers of the host's v3 stream, which run beside it, keep up
+                await asyncio.sleep(0)
             yield each
 
 

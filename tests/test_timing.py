@@ -269,7 +269,7 @@ async def test_idle_stream_ends_async_as_it_does_sync() -> None:
         await asyncio.sleep(LATE_S)
 
     limits = Limits(60, 0.05)
-    stream, astream = items(source, bool, limits, "x", quiet.set), aitems(asource(), bool, limits)
+    stream, astream = items(source, bool, limits, "x", quiet.set), aitems(asource, bool, limits, "x")
     assert (next(stream), await anext(astream)) == (1, 1)
     with pytest.raises(TimeoutError):
         next(stream)
@@ -289,7 +289,7 @@ async def test_late_await_is_cancelled_and_says_so() -> None:
             raise
 
     with pytest.raises(TimeoutError, match=r"no reply within 0\.01 s"):
-        await awhole(call(), 0.01)
+        await awhole(call, 0.01, "x")
     assert cancelled
 
 
@@ -298,7 +298,7 @@ async def test_timeout_of_the_calls_own_is_not_taken_for_ours() -> None:
         raise TimeoutError("the call's own")
 
     with pytest.raises(TimeoutError, match="the call's own"):
-        await awhole(call(), 60)
+        await awhole(call, 60, "x")
 
 
 @pytest.mark.parametrize("mode", MODES)
