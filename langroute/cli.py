@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from langroute.commands import demo, labels, ledgers, policies, reports
+from langroute.commands import demo, estimates, labels, ledgers, policies, reports
 from langroute.commands.terminal import BAD_INPUT
 from langroute.errors import LangrouteError
 
@@ -27,6 +27,8 @@ app.command()(policies.schema)
 app.command()(ledgers.export)
 app.command()(ledgers.feedback)
 app.command()(reports.report)
+app.command()(estimates.worksheet)
+app.command()(estimates.estimate)
 app.add_typer(labels.app, name="label")
 app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}

@@ -140,6 +140,8 @@ class StepPolicy(Written):
     """Level of `stakes` that this step always has."""
     expected_output_tokens: Positive = 500
     """Tokens kept free in the context window for the reply, and priced in estimates."""
+    failure_cost_usd: Usd | None = None
+    """USD that a wrong reply of the step does harm for; `langroute estimate` weighs risks by it."""
     why: Text | None = None
     """Why the step is bound as it is; printed by `langroute check --spec`."""
     reviewed: Day | None = None
@@ -290,8 +292,7 @@ class Policy(Written):
     """Share by which another endpoint must be cheaper before a conversation leaves its cached prefix."""
 
     def __init__(self, /, **written: Any) -> None:
-        problems = out_of_bounds(written) or self._validated(written) or check(self)
-        if problems:
+        if problems := out_of_bounds(written) or self._validated(written) or check(self):
             del written  # a traceback may be shown with its locals, and what is wrong may be a secret
             raise PolicyError(problems)
 

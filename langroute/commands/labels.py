@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from langroute.commands.terminal import LedgerPlace, bad_input, opened_ledger, progress
+from langroute.commands.terminal import LedgerPlace, Since, Until, bad_input, opened_ledger, progress
 
 if TYPE_CHECKING:
     from langroute.report.drawing import Drawn
@@ -16,9 +16,6 @@ __all__ = ["app"]
 app = typer.Typer(
     help="Draw decisions for people to score, and read their scores back.", no_args_is_help=True
 )
-
-Since = Annotated[str | None, typer.Option(help="A date, a time (UTC), or how long ago: 7d.")]
-Until = Annotated[str | None, typer.Option(help="Likewise; decisions before it count.")]
 
 
 @app.command()

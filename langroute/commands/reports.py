@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from langroute.commands.terminal import AsJson, LedgerPlace, console, opened_ledger, print_json, progress
+from langroute.commands.terminal import (
+    AsJson,
+    LedgerPlace,
+    Since,
+    Until,
+    console,
+    opened_ledger,
+    print_json,
+    progress,
+)
 
 __all__ = ["report"]
 
@@ -16,8 +25,8 @@ def report(
     *,
     ledger: LedgerPlace,
     html: Annotated[Path | None, typer.Option(help="Write one HTML page instead of tables.")] = None,
-    since: Annotated[str | None, typer.Option(help="A date, a time (UTC), or how long ago: 7d.")] = None,
-    until: Annotated[str | None, typer.Option(help="Likewise; decisions before it count.")] = None,
+    since: Since = None,
+    until: Until = None,
     policy: Annotated[
         Path | None, typer.Option(help="Adds its thresholds and reviews to the worksheet.")
     ] = None,

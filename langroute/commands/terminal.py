@@ -20,6 +20,8 @@ __all__ = [
     "AsJson",
     "LedgerPlace",
     "PolicyPath",
+    "Since",
+    "Until",
     "bad_input",
     "console",
     "opened_ledger",
@@ -38,6 +40,8 @@ PolicyPath = Annotated[Path, typer.Argument(metavar="POLICY", help="A .yaml, .to
 LedgerPlace = Annotated[
     str, typer.Option(envvar="LANGROUTE_LEDGER", help="The ledger: a URL, or the path of a SQLite file.")
 ]
+Since = Annotated[str | None, typer.Option(help="A date, a time (UTC), or how long ago: 7d.")]
+Until = Annotated[str | None, typer.Option(help="Likewise; decisions before it count.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "StepRow",
     "Timeline",
     "Totals",
+    "TriedRow",
     "VerifierRow",
 ]
 
@@ -84,6 +85,22 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
+class TriedRow:
+    """How one endpoint did on one step: what an estimate of another policy can rest on."""
+
+    endpoint: str
+    passed: Rate
+    """Decisions in which the checks accepted a reply of it, of those in which it replied."""
+    calls: float
+    """Its replies in such a decision, repairs included; 1 without repairs."""
+    latency_s: float
+    """Mean seconds of a reply, its checks included."""
+    right: Rate | None
+    """Replies of it that were accepted and that a label calls right; None: too few labels."""
+    labels: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepRow:
     """A row of the routing worksheet."""
 
@@ -114,6 +131,14 @@ class StepRow:
     latency_p95_s: float | None
     cost_per_request_usd: float | None
     """Mean over the decisions whose cost is known."""
+    cached_tokens: float | None
+    """Of the input tokens those that came from the provider's prompt cache; mean of a call."""
+    checks_usd: float | None
+    """USD of the calls that verifiers made, mean of a reply; None where no such cost is known."""
+    difficulties: tuple[float, ...]
+    """Difficulty scores, each of an equal part of the decisions, lowest first; () where none was kept."""
+    tried: tuple[TriedRow, ...]
+    """The endpoints that replied, most often first."""
     reviewed: str
     """Day of the last review, as the policy given to the report says; "" without one."""
 

@@ -1,11 +1,11 @@
 """What a report tells of each step, endpoint and verifier beside the sums: counted one decision at a time."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from langroute.ledger.records import AttemptRecord, DecisionRecord
-from langroute.report.data import Agreement, EndpointRow, StepRow, VerifierRow
+from langroute.report.data import Agreement, EndpointRow, StepRow, TriedRow, VerifierRow
 from langroute.report.labels import Label, Labels, judged
 from langroute.report.statistics import Quantiles, kappa, wilson
 from langroute.report.tally import Tally, capped
@@ -26,6 +26,15 @@ JUDGED_LATER = "judge, as feedback"
 _MOST_PLANS = 200
 """Different plans of a step that are counted; the most frequent one is among the first of them."""
 
+_MOST_TRIED = 50
+"""Endpoints of a step that are told apart."""
+
+_FINE = 1_000
+"""Bins of the difficulty score."""
+
+DIFFICULTY_PARTS = 20
+"""Equal parts of a step's decisions of which a difficulty is told."""
+
 _Planned = tuple[tuple[str, ...], ...]
 
 Settings = Mapping[str, Mapping[str, str]]
@@ -42,6 +51,9 @@ class StepCounts:
         self._verifiers: Counter[str] = Counter()
         self._plans: Counter[_Planned] = Counter()
         self._first_replies = self._first_accepted = 0
+        self._cached, self._checks = Quantiles(), Quantiles()
+        self._difficulties: Counter[int] = Counter()
+        self._tried: dict[str, TriedCounts] = {}
 
     def add(self, record: DecisionRecord, cost_usd: float | None, label: Label | None) -> None:
         """Count one decision of the step."""
@@ -50,6 +62,9 @@ class StepCounts:
         planned = _planned(record)
         if planned in self._plans or len(self._plans) < _MOST_PLANS:
             self._plans[planned] += 1
+        if record.difficulty is not None:
+            self._difficulties[min(max(int(record.difficulty * _FINE), 0), _FINE - 1)] += 1
+        self._add_tried(record, label)
         replied = False
         for attempt in record.attempts:
             if attempt.input_tokens is not None:
@@ -62,6 +77,22 @@ class StepCounts:
                 replied = True
                 self._first_replies += 1
                 self._first_accepted += attempt.outcome == "accepted"
+
+    def _add_tried(self, record: DecisionRecord, label: Label | None) -> None:
+        """Count, for every endpoint that replied, what came of it."""
+        replies: dict[str, list[AttemptRecord]] = {}
+        for attempt in record.attempts:
+            if attempt.outcome not in ("accepted", "rejected"):
+                continue
+            replies.setdefault(capped(self._tried, attempt.endpoint, _MOST_TRIED), []).append(attempt)
+            if attempt.checks_usd is not None:
+                self._checks.add(attempt.checks_usd)
+            if attempt.input_tokens is not None:
+                self._cached.add(attempt.cache_read_tokens or 0)
+        for endpoint, attempts in replies.items():
+            if endpoint not in self._tried:
+                self._tried[endpoint] = TriedCounts()
+            self._tried[endpoint].add(attempts, label)
 
     def row(self, step: str, decisions: int, top_tier: str, settings: Mapping[str, str]) -> StepRow:
         """Return the step's row of the worksheet."""
@@ -82,7 +113,54 @@ class StepCounts:
             latency_p50_s=self.latency.quantile(0.5),
             latency_p95_s=self.latency.quantile(0.95),
             cost_per_request_usd=self.tally.cost_per_request_usd,
+            cached_tokens=self._cached.mean,
+            checks_usd=self._checks.mean,
+            difficulties=tuple(self._parts()),
+            tried=tuple(
+                counts.row(name)
+                for name, counts in sorted(self._tried.items(), key=lambda one: -one[1].decisions)
+            ),
             reviewed=settings.get("reviewed", ""),
+        )
+
+    def _parts(self) -> Iterator[float]:
+        """Yield the middle difficulty of each equal part of the decisions, within a thousandth."""
+        seen, total, part = 0, self._difficulties.total(), 0
+        for number in sorted(self._difficulties):
+            seen += self._difficulties[number]
+            while part < DIFFICULTY_PARTS and seen > (part + 0.5) / DIFFICULTY_PARTS * total:
+                yield (number + 0.5) / _FINE
+                part += 1
+
+
+class TriedCounts:
+    """One endpoint on one step: what came of its replies."""
+
+    def __init__(self) -> None:
+        self.decisions = 0
+        self._passed = self._replies = 0
+        self._latency_s = 0.0
+        self._right = Labels()
+
+    def add(self, attempts: Sequence[AttemptRecord], label: Label | None) -> None:
+        """Count its replies in one decision; the label is that of the reply returned."""
+        accepted = any(attempt.outcome == "accepted" for attempt in attempts)
+        self.decisions += 1
+        self._passed += accepted
+        self._replies += len(attempts)
+        self._latency_s += sum(attempt.latency_s + attempt.judged_s for attempt in attempts)
+        if label is not None and any(a.returned and a.outcome == "accepted" for a in attempts):
+            self._right.add(label.right, label)
+
+    def row(self, endpoint: str) -> TriedRow:
+        """Return the endpoint's row."""
+        return TriedRow(
+            endpoint=endpoint,
+            passed=wilson(self._passed, self.decisions),
+            calls=self._replies / self.decisions,
+            latency_s=self._latency_s / self._replies,
+            right=self._right.rate(bool) if self._right.enough else None,
+            labels=self._right.count,
         )
 
 
