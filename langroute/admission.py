@@ -15,13 +15,26 @@ from langroute.records import maker
 from langroute.request import Request
 from langroute.spending import worst_usd
 
-__all__ = ["BUDGET", "CIRCUIT_OPEN", "Admission", "Refused", "admit", "called", "pay", "penniless"]
+__all__ = [
+    "BUDGET",
+    "CIRCUIT_OPEN",
+    "UNCALLED",
+    "Admission",
+    "Refused",
+    "admit",
+    "called",
+    "pay",
+    "penniless",
+]
 
 BUDGET = "budget"
 """Kind of failure of an attempt that made no call, because its worst case fitted into a budget no more."""
 
 CIRCUIT_OPEN = "circuit_open"
 """Kind of failure of an attempt that made no call, because its endpoint's circuit was open by then."""
+
+UNCALLED = (BUDGET, CIRCUIT_OPEN)
+"""Kinds of failure of attempts that made no call."""
 
 
 @dataclass(slots=True)
@@ -143,7 +156,7 @@ def pay(
 
 def called(attempt: Attempt) -> bool:
     """Whether an attempt made a call: what a circuit or a budget refused is on no bill and in no count."""
-    return attempt.failure is None or attempt.failure.kind not in (BUDGET, CIRCUIT_OPEN)
+    return attempt.failure is None or attempt.failure.kind not in UNCALLED
 
 
 def penniless(attempts: Sequence[Attempt]) -> bool:

@@ -11,7 +11,17 @@ from langroute.ledger.records import AttemptRecord, DecisionRecord, FeedbackReco
 from langroute.ledger.rows import COLUMNS, TABLES, clean, identifier, record_of
 from langroute.ledger.store import Store
 
-__all__ = ["ATTEMPTS", "DECISIONS", "FEEDBACK", "SHADOWS", "Filter", "conditions", "count", "decisions"]
+__all__ = [
+    "ATTEMPTS",
+    "DECISIONS",
+    "FEEDBACK",
+    "SHADOWS",
+    "Filter",
+    "conditions",
+    "count",
+    "decisions",
+    "span",
+]
 
 _PAGE = 500
 
@@ -96,6 +106,17 @@ def count(store: Store, wanted: Filter = EVERYTHING) -> int:
     asked = select(func.count()).select_from(DECISIONS).where(*conditions(wanted))
     with store.statements() as connection:
         return connection.scalar(asked) or 0
+
+
+def span(store: Store, wanted: Filter = EVERYTHING) -> tuple[float, float] | None:
+    """Return when the first and the last of the decisions wanted were finished; None where there are none."""
+    moment = DECISIONS.c.decided_at_s
+    with store.statements() as connection:
+        ends = [
+            connection.scalar(select(moment).where(*conditions(wanted)).order_by(way).limit(1))
+            for way in (moment.asc(), moment.desc())
+        ]
+    return None if ends[0] is None or ends[1] is None else (ends[0], ends[1])
 
 
 def _later(moment_s: float, id: str) -> ColumnElement[bool]:

@@ -16,6 +16,7 @@ __all__ = [
     "MismatchRow",
     "PolicyRow",
     "ReportData",
+    "Rise",
     "Saving",
     "ShadowRow",
     "StepRow",
@@ -281,6 +282,20 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
+class Rise:
+    """Whether one endpoint fails more often than it did in the reference."""
+
+    endpoint: str
+    before: Rate
+    """Calls that failed, of the calls made; what a circuit or a budget refused is no call."""
+    recent: Rate
+    p_value: float | None
+    """Chance that it rises as far by itself, all endpoints allowed for (Holm 1979); None: too few slices."""
+    verdict: str
+    """`rose`, `may be chance`, `steady` or `too little to say`."""
+
+
+@dataclass(frozen=True, slots=True)
 class MismatchRow:
     """Calls that a node or the caller declared to be one step and that look like another."""
 
@@ -333,6 +348,8 @@ class ReportData:
     shadows: tuple[ShadowRow, ...]
     """Steps that are shadowed: the measured misroute rate of each."""
     drift: tuple[Drift, ...]
+    rises: tuple[Rise, ...]
+    """Failures of each endpoint, recently and before."""
     mismatches: tuple[MismatchRow, ...]
     omitted: tuple[str, ...]
     """What was left out of a table because there were too many different names."""

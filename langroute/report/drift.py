@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from langroute.report.data import Drift
+from langroute.report.data import Drift, Rise
 from langroute.report.slices import DIFFICULTY_BINS, LATENCY_BINS, PER_LATENCY_BIN, Slice
-from langroute.report.statistics import Quantiles, Shift, coarsened, shift
+from langroute.report.statistics import Quantiles, Shift, by_chance, coarsened, shift, wilson
 from langroute.report.tally import OTHERS
 
-__all__ = ["ALPHA", "LARGE_PSI", "SMALL_PSI", "drifts", "holm"]
+__all__ = ["ALPHA", "LARGE_PSI", "SMALL_PSI", "drifts", "holm", "rises"]
 
 SMALL_PSI, LARGE_PSI = 0.1, 0.25
 """Below the first a shift is small, above the second large: the rule of thumb of Siddiqi 2006, p. 137."""
@@ -44,6 +44,36 @@ def drifts(slices: Sequence[Slice], recent_from: int) -> tuple[Drift, ...]:
         )
         for (name, histograms, bins, found), p_value in zip(measured, adjusted, strict=True)
     )
+
+
+def rises(slices: Sequence[Slice], recent_from: int) -> tuple[Rise, ...]:
+    """Return whether each endpoint fails more often since `recent_from` than in the slices before.
+
+    The test is one-sided and its units are slices of time: a single outage, however many calls it took, is
+    one event.
+    """
+    names = sorted({name for part in slices for name in part.calls})
+    counted = {
+        name: [[part.failed[name], part.calls[name] - part.failed[name]] for part in slices] for name in names
+    }
+    adjusted = holm([by_chance(counted[name], recent_from, _rise) for name in names])
+    return tuple(
+        _rise_of(name, counted[name], recent_from, p) for name, p in zip(names, adjusted, strict=True)
+    )
+
+
+def _rise(before: Sequence[float], after: Sequence[float]) -> float:
+    """Return by how much the share of the first of two counts is higher after."""
+    return after[0] / (sum(after) or 1) - before[0] / (sum(before) or 1)
+
+
+def _rise_of(name: str, counted: Sequence[Sequence[int]], recent_from: int, p_value: float | None) -> Rise:
+    sides = counted[:recent_from], counted[recent_from:]
+    before, recent = (wilson(sum(c[0] for c in side), sum(map(sum, side))) for side in sides)
+    if p_value is None or before.rate is None or recent.rate is None:
+        return Rise(name, before, recent, None, "too little to say")
+    verdict = "rose" if p_value < ALPHA else "may be chance" if recent.rate > before.rate else "steady"
+    return Rise(name, before, recent, p_value, verdict)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

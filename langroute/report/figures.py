@@ -13,19 +13,16 @@ from langroute.report.details import (
     spends_of,
     verdicts_of,
 )
-from langroute.report.drift import drifts
+from langroute.report.drift import drifts, rises
 from langroute.report.flow import Ways
 from langroute.report.labels import LEAST_LABELS, Label
 from langroute.report.shadows import ShadowCounts
-from langroute.report.slices import Slice, Slices
+from langroute.report.slices import Slice, Slices, recent_index, recent_since
 from langroute.report.statistics import wilson
 from langroute.report.tally import MOST_NAMES, OTHERS, Beside, Tally, capped, top_tier_of
 from langroute.report.wording import LABELS, assumption, headline, lately
 
 __all__ = ["Figures"]
-
-_RECENT_SHARE = 0.25
-"""The last quarter of the period is called recent: short enough to show a change, long enough to count."""
 
 _T = TypeVar("_T")
 
@@ -103,7 +100,7 @@ class Figures:
         """
         top_tier = " or ".join(sorted(self._tops, key=lambda name: -self._tops[name])[:3]) or "the top one"
         starts_s, slices = self._slices.all()
-        recent_from = _recent_from(starts_s, self._since_s, self._until_s)
+        recent_from = recent_index(starts_s, recent_since(self._since_s, self._until_s))
         before = _merged(slices[:recent_from]).saving(top_tier)
         recent = _merged(slices[recent_from:]).saving(top_tier)
         drift = drifts(slices, recent_from)
@@ -133,6 +130,7 @@ class Figures:
             verifiers=tuple(counts.row(name) for name, counts in sorted(self._verifiers.items())),
             shadows=tuple(counts.row(step) for step, counts in sorted(self._shadows.items())),
             drift=drift,
+            rises=rises(slices, recent_from),
             mismatches=self._mismatch_rows(),
             omitted=self._omitted(),
         )
@@ -194,12 +192,6 @@ def _of(found: dict[str, _T], name: str, make: Callable[[], _T]) -> _T:
     if name not in found:
         found[name] = make()
     return found[name]
-
-
-def _recent_from(starts_s: list[float], since_s: float, until_s: float) -> int:
-    """Return the index of the first slice that lies in the last quarter of the period."""
-    begins_s = until_s - _RECENT_SHARE * (until_s - since_s)
-    return next((i for i, start_s in enumerate(starts_s) if start_s >= begins_s), len(starts_s) - 1)
 
 
 def _merged(slices: list[Slice]) -> Beside:

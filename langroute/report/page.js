@@ -217,6 +217,10 @@ window.langroute = (() => {
       card.append(title, element("p", `PSI ${known(row.psi) ? row.psi.toFixed(3) : "unknown"} \u00b7 chance ${chance(row.p_value)}`, "small"), chart);
       byId("drift-cards").append(card);
     });
+    table("rises", "Failures recently and before", [
+      ["endpoint", (r) => r.endpoint], ["verdict", (r) => r.verdict], ["failed before", (r) => rated(r.before), "n"],
+      ["recently", (r) => rated(r.recent), "n"], ["chance", (r) => chance(r.p_value), "n"],
+    ], data.rises, "No call was made.");
     table("mismatches", "Calls that look like another step", [
       ["declared", (r) => r.step], ["looks like", (r) => r.looks_like], ["calls", (r) => count(r.calls.count), "n"], ["of the step", (r) => rated(r.calls), "n"],
     ], data.mismatches, "None: every call looks like the step it was declared to be.");

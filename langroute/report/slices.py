@@ -1,14 +1,24 @@
 """Decisions by time, in slices that grow with the period: at most 400, however long it is."""
 
 from collections import Counter
+from collections.abc import Sequence
 from math import floor
 
-from langroute.ledger.records import DecisionRecord
+from langroute.admission import UNCALLED
+from langroute.ledger.records import AttemptRecord, DecisionRecord
 from langroute.report.data import Timeline
 from langroute.report.statistics import Quantiles
-from langroute.report.tally import Beside, why_seen
+from langroute.report.tally import Beside, capped, why_seen
 
-__all__ = ["DIFFICULTY_BINS", "LATENCY_BINS", "PER_LATENCY_BIN", "Slice", "Slices"]
+__all__ = [
+    "DIFFICULTY_BINS",
+    "LATENCY_BINS",
+    "PER_LATENCY_BIN",
+    "Slice",
+    "Slices",
+    "recent_index",
+    "recent_since",
+]
 
 MOST_SLICES = 400
 SHOWN_SLICES = 100
@@ -18,6 +28,9 @@ _LENGTHS_S = (1, 5, 15, 60, 300, 900, 3_600, 10_800, 21_600, 86_400, 604_800, 2_
 """From a second to 48 weeks, then ten times as long each; every one divides the next."""
 _MONDAY_S = 345_600
 """Weeks begin on Mondays (UTC): the first after the epoch is its fifth day."""
+
+_RECENT_SHARE = 0.25
+"""The last quarter of the period is called recent: short enough to show a change, long enough to count."""
 
 DIFFICULTY_BINS = 50
 """Equal bins of the difficulty score."""
@@ -36,6 +49,10 @@ class Slice:
         self.difficulty: Counter[int] = Counter()
         self.latency: Counter[int] = Counter()
         self.steps: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
+        """Calls that were made, by endpoint."""
+        self.failed: Counter[str] = Counter()
+        """Those of them that failed."""
 
     def add(self, record: DecisionRecord, step: str, cost_usd: float | None) -> None:
         """Count one decision, under the name that its step is given."""
@@ -47,14 +64,22 @@ class Slice:
         self.steps[step] += 1
         if record.difficulty is not None:
             self.difficulty[min(int(record.difficulty * DIFFICULTY_BINS), DIFFICULTY_BINS - 1)] += 1
+        for attempt in record.attempts:
+            self._add_call(attempt)
         self.latency[Quantiles.bin_of(max(record.latency_s, 1e-6)) // PER_LATENCY_BIN] += 1
+
+    def _add_call(self, attempt: AttemptRecord) -> None:
+        if attempt.failure_kind not in UNCALLED:
+            endpoint = capped(self.calls, attempt.endpoint)
+            self.calls[endpoint] += 1
+            self.failed[endpoint] += attempt.outcome == "failed"
 
     def merge(self, other: "Slice") -> None:
         """Count everything that another has counted."""
         self.beside.merge(other.beside)
         for name in ("decisions", "escalated", "failed_calls", "accepted"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("difficulty", "latency", "steps"):
+        for name in ("difficulty", "latency", "steps", "calls", "failed"):
             getattr(self, name).update(getattr(other, name))
 
 
@@ -115,6 +140,16 @@ class Slices:
             escalated=tuple(part.escalated for part in parts),
             failed_calls=tuple(part.failed_calls for part in parts),
         )
+
+
+def recent_since(since_s: float, until_s: float) -> float:
+    """Return the moment from which on a decision of a period is recent."""
+    return until_s - _RECENT_SHARE * (until_s - since_s)
+
+
+def recent_index(starts_s: Sequence[float], recent_s: float) -> int:
+    """Return the index of the first slice that begins at a moment or after it, else of the last slice."""
+    return next((i for i, start_s in enumerate(starts_s) if start_s >= recent_s), len(starts_s) - 1)
 
 
 def _length_s(level: int) -> int:

@@ -6,7 +6,20 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Kappa", "Quantiles", "Rate", "Shift", "Weighed", "coarsened", "kappa", "psi", "shift", "wilson"]
+__all__ = [
+    "Kappa",
+    "Quantiles",
+    "Rate",
+    "Shift",
+    "Weighed",
+    "by_chance",
+    "coarsened",
+    "kappa",
+    "psi",
+    "shift",
+    "wilson",
+]
+
 
 _Z_95 = 1.959963984540054
 """The normal quantile of a two-sided 95 % interval."""
@@ -209,9 +222,9 @@ def psi(reference: Sequence[float], recent: Sequence[float]) -> float:
 def shift(slices: Sequence[Sequence[int]], recent_from: int, seed: int = 0) -> Shift:
     """Return how far the slices from `recent_from` on differ from those before it, and the chance of that.
 
-    The p-value is that of a permutation test whose units are slices of time, not decisions (Ernst 2004,
-    section 2): decisions of one run are alike, and to count them as independent would call every
-    Monday a drift. The bins must not depend on which side a decision is on.
+    The p-value is that of a permutation test (`by_chance`) whose units are slices of time, not decisions
+    (Ernst 2004, section 2): decisions of one run are alike, and to count them as independent would call
+    every Monday a drift. The bins must not depend on which side a decision is on.
 
     Args:
         slices: A histogram a slice of time, oldest first, all over the same bins.
@@ -222,18 +235,37 @@ def shift(slices: Sequence[Sequence[int]], recent_from: int, seed: int = 0) -> S
     sides = sum(before), sum(after)
     if not all(sides):
         return Shift(None, None, *sides)
-    found = psi(before, after)
+    return Shift(psi(before, after), by_chance(slices, recent_from, psi, seed), *sides)
+
+
+def by_chance(
+    slices: Sequence[Sequence[int]],
+    recent_from: int,
+    distance: Callable[[Sequence[float], Sequence[float]], float],
+    seed: int = 0,
+) -> float | None:
+    """Return how often a random choice of as many slices is as far from the rest as the recent ones are.
+
+    None where either side has fewer than `LEAST_SLICES` slices with cases.
+
+    Args:
+        slices: As for `shift`.
+        recent_from: Index of the first recent slice.
+        distance: Of two histograms: the reference and what is compared with it.
+        seed: Of the random divisions.
+    """
     used = [histogram for histogram in slices if any(histogram)]
     recent = sum(1 for histogram in slices[recent_from:] if any(histogram))
     if min(recent, len(used) - recent) < LEAST_SLICES:
-        return Shift(found, None, *sides)
+        return None
+    found = distance(_summed(slices[:recent_from]), _summed(slices[recent_from:]))
     everything, dice = _summed(used), random.Random(seed)  # noqa: S311 - no secret
     as_far = 0
     for _ in range(PERMUTATIONS):
         chosen = _summed(dice.sample(used, recent))
         rest = [total - part for total, part in zip(everything, chosen, strict=True)]
-        as_far += psi(rest, chosen) >= found - 1e-12
-    return Shift(found, (as_far + 1) / (PERMUTATIONS + 1), *sides)
+        as_far += distance(rest, chosen) >= found - 1e-12
+    return (as_far + 1) / (PERMUTATIONS + 1)
 
 
 def _summed(histograms: Sequence[Sequence[int]]) -> list[int]:

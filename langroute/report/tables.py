@@ -7,11 +7,11 @@ from rich.table import Table
 from rich.text import Text
 
 from langroute.redaction import printable
-from langroute.report.data import ReportData, Saving, StepRow, Totals, VerifierRow
+from langroute.report.data import Drift, ReportData, Rise, Saving, StepRow, Totals, VerifierRow
 from langroute.report.statistics import Rate
 from langroute.report.wording import beyond_chance, day, percent, rate, seconds, too_few, usd
 
-__all__ = ["tables"]
+__all__ = ["drift_tables", "tables"]
 
 _SHOWN_ROWS = 30
 """Rows of a table in a terminal; the page and `--json` have them all."""
@@ -42,10 +42,18 @@ def _parts(data: ReportData) -> Iterator[RenderableType]:
         yield _said(data.labels_note, "dim")
     yield _table("what the top tier says to cheap replies (shadows)", _SHADOWS, data.shadows)
     yield _table("policies", _policy_columns(data), data.policies)
-    yield _table(f"drift since {day(data.recent_s)}", _DRIFT, data.drift)
+    yield drift_tables(data.recent_s, data.drift, data.rises)
     yield _table("calls that look like another step", _MISMATCHES, data.mismatches)
     for line in data.omitted:
         yield _said(line, "dim")
+
+
+def drift_tables(recent_s: float, drift: Iterable[Drift], rises: Iterable[Rise]) -> Group:
+    """Return how far each measure moved since a moment, and which endpoints fail more."""
+    return Group(
+        _table(f"drift since {day(recent_s)}", _DRIFT, drift),
+        _table(f"failures since {day(recent_s)}", _RISES, rises),
+    )
 
 
 def _said(text: str, style: str = "") -> Text:
@@ -204,6 +212,14 @@ _DRIFT: list[_Column] = [
     ("chance", lambda row: "" if row.p_value is None else f"{row.p_value:.3f}", True),
     ("before", lambda row: f"{row.reference:,}", True),
     ("recent", lambda row: f"{row.recent:,}", True),
+]
+
+_RISES: list[_Column] = [
+    ("endpoint", lambda row: row.endpoint, False),
+    ("verdict", lambda row: row.verdict, False),
+    ("failed before", lambda row: rate(row.before), True),
+    ("recently", lambda row: rate(row.recent), True),
+    ("chance", lambda row: "" if row.p_value is None else f"{row.p_value:.3f}", True),
 ]
 
 _MISMATCHES: list[_Column] = [

@@ -8,6 +8,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -21,9 +22,10 @@ from langroute.policy import Policy
 from langroute.problems import Loc
 from langroute.yaml12 import parse_yaml
 
-__all__ = ["Change", "write_tuned"]
+__all__ = ["Change", "tuned_on", "write_tuned"]
 
 _MARK = "# tuned"
+_NOTED = re.compile(rf"^[ \t]*{_MARK} (\d{{4}}-\d\d-\d\d), (.+?) = ", re.MULTILINE)
 _YAML = (".yaml", ".yml")
 
 
@@ -86,6 +88,19 @@ def write_tuned(
     return (
         f"{target}: {'its comments are kept' if kept else f'the comments of {source} are not carried over'}"
     )
+
+
+def tuned_on(source: str | Path) -> dict[str, date]:
+    """Return place to day of every number of a policy that was tuned, by the comments in its file.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    found = {}
+    for day, place in _NOTED.findall(Path(source).read_text("utf-8-sig", "replace")):
+        with suppress(ValueError):  # a person wrote another day there
+            found[place] = date.fromisoformat(day)
+    return found
 
 
 def _with(data: Any, change: Change, source: Path) -> Any:

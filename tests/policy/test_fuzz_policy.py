@@ -95,6 +95,7 @@ WRITTEN: dict[str, Any] = {
     "classify": {"keywords": {"extraction": ["extract"]}, "examples": {"synthesis": "Answer with sources."}},
     "budget": {"approve_above_usd": 0.05},
     "cache_margin": 0.2,
+    "review_every_days": 90,
 }
 POISON: list[Any] = [
     None, True, False, 0, -1, 1, 3.5, 1e308, float("inf"), float("nan"), 10**30, -(2**64), "", " ", "large",

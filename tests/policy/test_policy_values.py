@@ -87,6 +87,7 @@ def test_a_policy_is_loaded_from_itself():
         {"default": {"cascade": ["small", "large"]}},
         {"default": {"cascade": "large", "verify": {"confidence": 0.7}}},
         {"cache_margin": 0.2},
+        {"review_every_days": 90},
         {"stakes": {"high": {"tier": "large"}}},
     ],
 )
