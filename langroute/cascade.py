@@ -112,6 +112,9 @@ class Plan:
 
     propensity: float = 1.0
     """How likely the step was to start at this tier, given the request; below 1 where the policy explores."""
+    least: str | None = None
+    """Lowest tier that limits, stakes, rules and time left, where that is not the cascade's first; scores and
+    exploring start the step there or above."""
 
     @property
     def may_repeat(self) -> bool:

@@ -8,11 +8,11 @@ from langchain_core.messages import HumanMessage
 
 from langroute.cascade import Plan
 from langroute.decision import StepAnswer
+from langroute.difficulty import Difficulty, difficulty
 from langroute.effects import Flow
 from langroute.policy import Policy, StepPolicy
 from langroute.request import Request
 from langroute.router import Router
-from langroute.routing.difficulty import Difficulty, difficulty
 from langroute.routing.money import expected_usd
 
 __all__ = ["Explanation", "LearnedPart", "explain", "without_calls"]
@@ -123,13 +123,10 @@ def _learned(step: StepPolicy, request: Request) -> tuple[LearnedPart, ...]:
     """Return what the step's learned score says of each tier of the cascade."""
     if step.route.learned is None or step.route.learned.model.score.embeds:
         return ()
-    from langroute.tuning.features import asked_window, prompt_features
+    from langroute.tuning.features import asked_window
 
-    score, features, text = (
-        step.route.learned.model.score,
-        prompt_features(request),
-        asked_window(request.asked),
-    )
+    score, text = step.route.learned.model.score, asked_window(request.asked)
+    features = score.seen(request)
     return tuple(
         LearnedPart(
             tier,

@@ -20,12 +20,12 @@ from langroute.attempts import Attempt
 from langroute.checking import checks_digest
 from langroute.cost import Spend, Usage, total_usd
 from langroute.decision import Decision
+from langroute.difficulty import difficulty
 from langroute.effects import Io
 from langroute.endpoints import Endpoints
 from langroute.policy import Policy
 from langroute.redaction import redact
 from langroute.request import EMPTY, Request, message_text
-from langroute.routing.difficulty import difficulty
 from langroute.steps import node_path
 
 if TYPE_CHECKING:

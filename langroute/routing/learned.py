@@ -28,19 +28,17 @@ class LearnedStart:
 
         The top one where the score cannot be had: when in doubt, the capable tier.
         """
-        from langroute.tuning.features import prompt_features
-
         score, top = self.policy.model.score, len(tiers) - 1
-        features = prompt_features(request)
+        features = score.seen(request)
         if score.embeds:
             vector = yield from self._vector(request)
             if isinstance(vector, str):
                 reasons.append(f"learned gain unknown, as {vector}: starts at {tiers[top]}")
                 return top
             features = replace(features, vector=vector)
-        gains = [score.gain(features, tier) for tier in tiers[:-1]]
         threshold = self.policy.threshold
-        start = next((rung for rung, gain in enumerate(gains) if gain < threshold), top)
+        start: int
+        start, gains = score.start(features, tiers, threshold)
         at = min(start, top - 1)
         leading = ", ".join(
             f"{part.feature} {part.points:+.1f}" for part in score.contributions(features, tiers[at])[:_TOLD]

@@ -15,12 +15,12 @@ from langroute.budget import Room
 from langroute.cascade import Choice, Plan, Rung, made_plan
 from langroute.cost import Spend
 from langroute.decision import StepAnswer
+from langroute.difficulty import difficulty
 from langroute.effects import Flow
 from langroute.errors import BudgetExceeded, NoEndpointAvailable
 from langroute.health import Obstacle
 from langroute.policy import Policy, RoutePolicy, StepPolicy
 from langroute.request import Request
-from langroute.routing.difficulty import difficulty
 from langroute.routing.explore import explored
 from langroute.routing.intent import Embedder
 from langroute.routing.learned import LearnedStart
@@ -143,6 +143,7 @@ class Planner:
             tiers = tiers[(yield from self._start(tiers, binding, request, answer.step, reasons)) :]
         if step.latency_budget_s is not None:
             tiers = in_time(tiers, step.latency_budget_s, reasons)
+        least = tiers[0].tier
         start, spend = yield from self._scored_start(tiers, binding, request, answer.step, reasons)
         propensity = 1.0
         if step.explore is not None:
@@ -167,6 +168,7 @@ class Planner:
             step.deadline_s,
             step.continue_streams,
             propensity=propensity,
+            least=None if least == step.cascade[0] else least,
         )
 
     def fixed(self, request: Request, answer: StepAnswer) -> Plan | None:

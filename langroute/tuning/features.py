@@ -1,13 +1,23 @@
 """What a learned score sees before the reply: named values of the prompt, and its text as hashed counts."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from langroute.difficulty import difficulty
 from langroute.request import EMPTY, Request
 from langroute.tuning.hashing import Hashed, hashed
 
-__all__ = ["Features", "asked_window", "prompt_features", "request_values", "text_values"]
+__all__ = [
+    "HARD",
+    "Features",
+    "asked_window",
+    "hard_values",
+    "prompt_features",
+    "recorded_values",
+    "request_values",
+    "text_values",
+]
 
 _NOT = frozenset(b"cannot except false incorrect least neither never no not without".split())
 _REASON = frozenset(
@@ -23,6 +33,9 @@ _STATEMENTS = frozenset((b"statement", b"statements"))
 _MARKS = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 _STRIPPED = _MARKS.replace("'", "").replace("-", "")
 
+
+HARD = "difficulty"
+"""What the names of values begin with that are made of the difficulty score."""
 
 _DIGIT, _CAPITAL, _MARK, _SPACE, _FOREIGN, _LETTER = b"0", b"A", b"!", b" ", b"~", b"a"
 """What a byte is part of; it stands for all of its kind."""
@@ -57,6 +70,11 @@ class Features:
     vector: tuple[float, ...] = ()
     """The question's embedding; empty without embeddings."""
 
+    def kept(self, wanted: Callable[[str], bool], *, text: bool = True) -> "Features":
+        """Return it with the values that are wanted by their name, and with its text or without."""
+        values = {name: value for name, value in self.values.items() if wanted(name)}
+        return Features(values, self.text if text else None, self.vector)
+
 
 def prompt_features(request: Request) -> Features:
     """Return what can be known of a request before there is a reply.
@@ -75,9 +93,33 @@ def request_values(request: Request) -> dict[str, float]:
     values["turns"] = math.log1p(len(request.messages))
     values["tools"] = math.log1p(len(request.tools))
     node = request.metadata.get("langgraph_node")
-    if node is not None:
-        values[f"node={str(node)[:100]}"] = 1.0
-    return values
+    return values if node is None else values | _node_value(str(node))
+
+
+def recorded_values(
+    difficulty: float, parts: Mapping[str, float], node: str | None = None
+) -> dict[str, float]:
+    """Return what a ledger that keeps no text still says of a prompt.
+
+    Args:
+        difficulty: The difficulty score.
+        parts: What that is made of: feature to its value; features that add nothing are left out.
+        node: The graph's node.
+    """
+    values = {HARD: difficulty, "length": math.log1p(parts.get("length", 0.0))}
+    values["documents"] = math.log1p(parts.get("documents", 0.0))
+    values |= {f"{HARD}={name}": value for name, value in parts.items() if name not in values}
+    return values | ({} if node is None else _node_value(node))
+
+
+def hard_values(request: Request) -> dict[str, float]:
+    """Return the same of a request, for scores that were fitted on it."""
+    found = difficulty(request)
+    return recorded_values(found.score, {name: value for name, value, _ in found.contributions})
+
+
+def _node_value(node: str) -> dict[str, float]:
+    return {f"node={node[:100]}": 1.0}
 
 
 def asked_window(text: str) -> str:

@@ -7,13 +7,15 @@ Fitting is `langroute.tuning.scores`' part and needs scikit-learn; using a score
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 
-from langroute.tuning.features import Features
+from langroute.request import Request
+from langroute.tuning.features import HARD, Features, hard_values, prompt_features, request_values
 from langroute.tuning.hashing import REGIONS, SIZE, Hashed, words_at
 
 __all__ = ["CLIP", "Calibration", "Contribution", "Head", "LearnedScore", "Tree", "weighed"]
@@ -129,6 +131,26 @@ class LearnedScore:
     def needs_verdicts(self) -> bool:
         """Whether it reads what other checks found."""
         return any(name.startswith("verdict=") for name in self.names)
+
+    @cached_property
+    def _reads_difficulty(self) -> bool:
+        return any(name.startswith(HARD) for name in self.names)
+
+    def seen(self, request: Request) -> Features:
+        """Return what the score reads of a request, but for an embedding."""
+        found = Features(request_values(request)) if self.idf is None else prompt_features(request)
+        if not self._reads_difficulty:
+            return found
+        return replace(found, values={**found.values, **hard_values(request)})
+
+    def start(self, features: Features, tiers: Sequence[str], threshold: float) -> tuple[int, list[float]]:
+        """Return the first of the tiers that those above would not better by `threshold`, and the gains.
+
+        The last one where all would be.
+        """
+        gains = [self.gain(features, tier) for tier in tiers[:-1]]
+        start = next((rung for rung, gain in enumerate(gains) if gain < threshold), len(tiers) - 1)
+        return start, gains
 
     def probability(self, features: Features, tier: str) -> float:
         """Return how likely the tier is right, in [0, 1].

@@ -17,7 +17,7 @@ from langroute.replies import token_logprobs
 from langroute.request import Request, message_text, tool_name
 from langroute.tuning.features import text_values
 
-__all__ = ["reply_values"]
+__all__ = ["reply_values", "token_values"]
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _WORD = re.compile(r"[^\W_]{3,}")
@@ -65,6 +65,8 @@ def reply_values(request: Request, reply: AIMessage, verdicts: Sequence[Verdict]
     asked, given = set(_NUMBER.findall(request.asked)), set(_NUMBER.findall(text))
     values["reply_numbers_used"] = len(asked & given) / max(len(asked), 1)
     values |= _sureness(reply)
+    if reply.usage_metadata is not None:
+        values |= token_values(reply.usage_metadata["output_tokens"])
     for verdict in verdicts:
         values[f"verdict={verdict.verifier}"] = (
             float(verdict.accepted) if verdict.score is None else verdict.score
@@ -72,6 +74,11 @@ def reply_values(request: Request, reply: AIMessage, verdicts: Sequence[Verdict]
     if request.tools:
         values |= _call_values(request, reply)
     return values
+
+
+def token_values(output_tokens: int) -> dict[str, float]:
+    """Return the value of a reply's tokens, which a ledger has without its text too."""
+    return {"reply_tokens": math.log1p(max(output_tokens, 0))}
 
 
 def _sureness(reply: AIMessage) -> dict[str, float]:

@@ -36,7 +36,7 @@ class Learned(Verifier):
 
     def check(self, case: Case) -> Verdict:
         """Accept a reply whose score reaches `min`."""
-        from langroute.tuning.features import Features, request_values
+        from langroute.tuning.features import Features
         from langroute.tuning.signals import reply_values
 
         score = self.model.score
@@ -44,8 +44,8 @@ class Learned(Verifier):
             if score.tiers and case.tier == score.tiers[-1]:
                 return self.accepts(f"{case.tier} is the top tier of the learned score")
             return self.rejects(f"the learned score does not know the tier {case.tier}", unsure=True)
-        values = request_values(case.request) | reply_values(case.request, case.reply, case.verdicts)
-        features = Features(values)
+        replied = reply_values(case.request, case.reply, case.verdicts)
+        features = Features({**score.seen(case.request).values, **replied})
         kept = min(1 - score.gain(features, case.tier), 1.0)
         leading = ", ".join(
             f"{c.feature} {c.points:+.1f}" for c in score.contributions(features, case.tier)[:_TOLD]

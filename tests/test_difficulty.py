@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage
 
+from langroute.difficulty import difficulty
 from langroute.request import Document, Request
-from langroute.routing.difficulty import difficulty
 
 
 def scored(text, **kwargs):
