@@ -11,12 +11,16 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage, HumanMessage
 
+from langroute.difficulty import difficulty
 from langroute.errors import LangrouteError
 from langroute.request import EMPTY, Request
 from langroute.tuning.features import Features, prompt_features, request_values
 from langroute.tuning.signals import reply_values
 
 __all__ = ["Outcome", "OutcomeError", "outcome_of", "read_outcomes"]
+
+
+_TOLD = ("step", "model", "chosen_by", "start", "tenant", "day")
 
 
 class OutcomeError(LangrouteError, ValueError):
@@ -42,16 +46,23 @@ class Outcome:
     model: str = ""
     cost_usd: float | None = None
     chosen_by: str = ""
-    """What chose the tier: a plan, an escalation, exploration, or a test that asked them all."""
+    """What chose the tier: `plan`, `explore`, `escalation` …; "" for a test that asked them all."""
     propensity: float | None = None
-    """Probability in (0, 1] with which the tier was chosen; None where it is not known."""
+    """Probability in (0, 1] with which the step started where it did; None where it is not known."""
+    start: str = ""
+    """Tier at which the step started, where this is the reply that it returned; "" where it is not."""
+    spent_usd: float | None = None
+    """USD of the whole step, earlier drafts and checks included; likewise."""
+    difficulty: float | None = None
+    """Difficulty score of the query in [0, 1]."""
     tenant: str = ""
     day: str = ""
     """Day of the call, `2026-11-22`."""
 
     def after(self) -> Features:
         """Return what is known after the reply: prompt, reply and verdicts together."""
-        found = {f"verdict={name}": score for name, score in self.verdicts.items()}
+        # What a score said itself is no news to it.
+        found = {f"verdict={name}": score for name, score in self.verdicts.items() if name != "learned"}
         return Features({**self.prompt.values, **self.reply, **found}, self.prompt.text, self.prompt.vector)
 
 
@@ -63,7 +74,7 @@ def outcome_of(
     Args:
         row: `query` (or `query_id`), `tier` (or `model`), `score` and `prompt`; where they are known also
             `response`, `verdicts` (a mapping, or JSON of one), `tools` (a list, or JSON of one), `step`,
-            `model`, `cost_usd`, `chosen_by`, `propensity`, `tenant`, `day`.
+            `model`, `cost_usd`, `chosen_by`, `propensity`, `start`, `spent_usd`, `tenant`, `day`.
         place: Where the row stands, for errors.
         embeddings: Embed the prompts, in place of their hashed text; the same must be given to what routes.
 
@@ -86,7 +97,7 @@ def outcome_of(
     response = row.get("response")
     reply = reply_values(request, AIMessage(response)) if isinstance(response, str) else EMPTY
     verdicts = _json(row.get("verdicts"), dict, "verdicts", place) or {}
-    told = {key: str(row[key]) for key in ("step", "model", "chosen_by", "tenant", "day") if row.get(key)}
+    told = {key: str(row[key]) for key in _TOLD if row.get(key)}
     return Outcome(
         query=str(query),
         tier=str(tier),
@@ -96,6 +107,8 @@ def outcome_of(
         verdicts={str(name): float(value) for name, value in verdicts.items()},
         cost_usd=_number(row.get("cost_usd"), "cost_usd", place),
         propensity=propensity,
+        spent_usd=_number(row.get("spent_usd"), "spent_usd", place),
+        difficulty=difficulty(request).score,
         **told,
     )
 

@@ -7,13 +7,24 @@ that was never tried for a request, nobody knows what would have come back, and 
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from langroute.cascade import Attempt, Call, Choice, Move, Plan, Rung, next_move
 from langroute.cost import total_usd
 from langroute.policy import Policy
+from langroute.tuning.features import Features
 
-__all__ = ["Judge", "Logged", "Replan", "Replayed", "plan_under", "rejudged", "replay", "spent_usd"]
+__all__ = [
+    "Judge",
+    "Logged",
+    "Replan",
+    "Replayed",
+    "plan_under",
+    "rejudged",
+    "replay",
+    "rung_of",
+    "spent_usd",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +39,8 @@ class Logged:
     """Difficulty score of the request, for thresholds on it; None where it was not scored."""
     least: str | None = None
     """Lowest tier that rules and stakes allowed to start at; None for the first of the cascade."""
+    prompt: Features | None = field(default=None, repr=False)
+    """The prompt as values, for learned scores; None where it is not known."""
 
     @property
     def start(self) -> str:
@@ -135,7 +148,7 @@ def rejudged(minimums: Mapping[str, float], checks: Sequence[str]) -> Judge:
 
 
 def plan_under(policy: Policy) -> Replan:
-    """Return how a policy would have planned logged steps: cascade, difficulty, repairs and limits.
+    """Return how a policy would have planned logged steps: cascade, scores, repairs and limits.
 
     Rules and stakes are what they were (`Logged.least`); what was unavailable, and the prompt cache, are not
     looked at. Exploring is left out: the policy is judged by what it would choose itself.
@@ -152,10 +165,14 @@ def plan_under(policy: Policy) -> Replan:
             top = len(step.cascade) - 1
             wanted = ranks[step.cascade[min(1 + int(share * top), top)]]
             tiers = [tier for tier in tiers if ranks[tier] >= wanted] or tiers[-1:]
+        if step.route.learned is not None and logged.prompt is not None:
+            learned, scored = step.route.learned, list(tiers)
+            start, _ = learned.model.score.start(logged.prompt, scored, learned.threshold)
+            tiers = scored[start:]
         known = {rung.tier: rung for rung in logged.plan.rungs}
         return Plan(
             logged.plan.step,
-            tuple(known.get(tier) or _rung(policy, tier) for tier in tiers),
+            tuple(known.get(tier) or rung_of(policy, tier) for tier in tiers),
             step.repair,
             step.on_exhausted,
             step.latency_budget_s,
@@ -167,6 +184,9 @@ def plan_under(policy: Policy) -> Replan:
     return replan
 
 
-def _rung(policy: Policy, tier: str) -> Rung:
-    choices = tuple(Choice(str(spec.name), None, spec.expected_s) for spec in policy.tiers[tier].models)
-    return Rung(tier, choices)
+def rung_of(policy: Policy, tier: str) -> Rung:
+    """Return a tier of a policy as a rung, nothing known of its cost."""
+    specs = policy.tiers[tier].models
+    names = (spec.name or f"{tier} {number}" for number, spec in enumerate(specs, 1))
+    choices = (Choice(name, None, spec.expected_s) for name, spec in zip(names, specs, strict=True))
+    return Rung(tier, tuple(choices))
