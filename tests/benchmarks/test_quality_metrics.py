@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from quality.metrics import Pair, Ranked, ece, ece_by_chance, interval, paired_threshold, used
+from quality.metrics import Pair, Ranked, ece, ece_by_chance, interval, used
+from quality.thresholds import came_to, choose, routes
 
 
 def pair(yw, ys, cw=0.1, cs=1.0, **kwargs):
@@ -90,29 +91,27 @@ def test_a_threshold_sends_scores_from_itself_on_and_is_billed_for_both_calls_of
     assert saved == pytest.approx(100 * (1 - (4 * 0.1 + 1) / 4))
 
 
-def test_a_sure_threshold_sends_at_least_what_a_plain_one_sends():
-    score, known = drawn(500)
-    plain, sure = (paired_threshold(score, known, 0.98, z) for z in (0, 1.2816))
-    assert sure <= plain
-    assert used(score, known, plain)[1] >= 0.98 - 1e-9
+@pytest.mark.parametrize("cascade", [False, True])
+def test_thresholds_keep_the_floor_that_they_were_set_for_and_sure_ones_keep_more(cascade):
+    score, known = drawn(2_000, cascade=cascade)
+    came = [came_to(choose(score, known, 0.9, sure=sure), score, known) for sure in (False, True)]
+    assert came[0][0] > came[1][0] > 0
+    assert 0.9 - 1e-9 < came[0][1] < came[1][1] < 1
 
 
-def test_a_sure_threshold_keeps_the_floor_more_often_on_new_queries():
-    broken = {0.0: 0, 1.2816: 0}
-    big_score, big = drawn(50_000, seed=99)
-    for seed in range(60):
-        score, known = drawn(600, seed=seed)
-        for z in broken:
-            broken[z] += used(big_score, big, paired_threshold(score, known, 0.95, z))[1] < 0.95
-    assert broken[0.0] > 15
-    assert broken[1.2816] < broken[0.0] / 2
+def test_the_library_sends_what_its_tuning_says_that_it_sends():
+    score, known = drawn(2_000, cascade=True, extra=0.02)
+    tuning = choose(score, known, 0.95, sure=True)
+    saved, kept = came_to(tuning, score, known)
+    assert (saved, kept) == (pytest.approx(100 * tuning.saving), pytest.approx(tuning.kept))
 
 
-def test_threshold_where_nothing_or_everything_must_be_sent():
-    same = pair([1, 1, 1], [1, 1, 1])
-    assert paired_threshold(np.array([0.1, 0.2, 0.3]), same, 0.98) == np.inf
-    bad = pair([0] * 50, [1] * 50)
-    assert paired_threshold(np.arange(50.0), bad, 1.0) == 0
+def test_where_nothing_may_be_kept_routing_is_refused_and_no_draft_is_paid():
+    bad = pair([0] * 500, [1] * 500, cascade=True)
+    score = np.linspace(0, 1, 500)
+    tuning = choose(score, bad, 0.98, sure=True)
+    assert not routes(tuning)
+    assert came_to(tuning, score, bad) == (0, 1)
 
 
 def test_ece_by_hand_and_of_a_calibrated_score():

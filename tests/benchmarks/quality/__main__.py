@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from quality import prompts, replies
+from quality import floors, prompts, replies
 from quality.loaders import DataMissing, folder
 from quality.rows import Table
 
@@ -49,6 +49,7 @@ TABLES: dict[str, Callable[[], Table]] = {
     "refusals": replies.refusals,
     "other_prompts": prompts.other_sets,
     "other_replies": replies.other_sets,
+    "floor": floors.floor_kept,
     "calibration": calibration,
 }
 

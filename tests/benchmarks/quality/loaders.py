@@ -21,7 +21,19 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langroute.request import Request
 from quality.metrics import Pair
 
-__all__ = ["BFCL_PAIRS", "FILES", "Answers", "DataMissing", "Set", "bfcl", "routellm", "zeroeval"]
+__all__ = [
+    "BFCL_PAIRS",
+    "FILES",
+    "GSM_PAIRS",
+    "STRONG",
+    "WEAK",
+    "Answers",
+    "DataMissing",
+    "Set",
+    "bfcl",
+    "routellm",
+    "zeroeval",
+]
 
 FILES = ("routellm.parquet", "zeroeval.parquet", "bfcl.parquet")
 VARIABLE = "LANGROUTE_BENCH_DATA"
@@ -33,6 +45,10 @@ BFCL_PAIRS = {
     "gpt-3.5 → gpt-4-turbo": ("gpt-3.5-turbo-0125", "gpt-4-turbo-2024-04-09"),
     "gpt-3.5 FC → gpt-4": ("gpt-3.5-turbo-0125-FC", "gpt-4-1106-preview"),
     "llama-3-8B → sonnet": ("meta-llama_Meta-Llama-3-8B-Instruct", "claude-3-5-sonnet-20240620"),
+}
+GSM_PAIRS = {
+    "haiku → sonnet": ("claude-3-haiku-20240307", "claude-3-5-sonnet-20241022"),
+    "llama-8B → 405B": ("Meta-Llama-3.1-8B-Instruct", "Llama-3.1-405B-Inst@sambanova"),
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Interval", "Pair", "Ranked", "ece", "ece_by_chance", "interval", "paired_threshold", "used"]
+__all__ = ["Interval", "Pair", "Ranked", "ece", "ece_by_chance", "interval", "used"]
 
 Array = Any
 RESAMPLES = 200
@@ -131,33 +131,6 @@ def used(score: Array, pair: Pair, threshold: float, weights: Array | None = Non
     kept_cost, sent_cost = pair.costs()
     cost, quality = np.where(sent, sent_cost, kept_cost), np.where(sent, pair.ys, pair.yw)
     return float(100 * (1 - (w @ cost) / (w @ pair.cs))), float((w @ quality) / (w @ pair.ys))
-
-
-def paired_threshold(score: Array, pair: Pair, floor: float, z: float = 1.2816) -> float:
-    """Return the cheapest threshold that keeps the floor by a paired lower bound, query by query.
-
-    Args:
-        score: Of queries that were not used to fit it.
-        pair: The same queries.
-        floor: Share of the strong model's quality to keep.
-        z: Normal quantile of the confidence; 1.2816 is 90 %, 0 takes the estimate as it is.
-
-    Returns:
-        The threshold; infinity where nothing needs to be sent, minus infinity where all must be.
-    """
-    s = np.asarray(score, float)
-    order = np.argsort(-s, kind="stable")
-    kept, sent = (pair.yw - floor * pair.ys)[order], (pair.ys - floor * pair.ys)[order]
-    n = len(s)
-    mean = (kept.sum() + np.concatenate([[0.0], np.cumsum(sent - kept)])) / n
-    square = ((kept**2).sum() + np.concatenate([[0.0], np.cumsum(sent**2 - kept**2)])) / n
-    bound = mean - z * np.sqrt(np.maximum(square - mean**2, 0) / n)
-    # A threshold sends all that share its score: only the last of equals is one.
-    ends = np.concatenate([[True], np.append(s[order][:-1] != s[order][1:], True)])
-    good = (bound >= -1e-12) & ends
-    if not good.any():
-        return -np.inf
-    return float(np.concatenate([[np.inf], s[order]])[np.argmax(good)])
 
 
 def interval(

@@ -10,22 +10,20 @@ import numpy as np
 
 from quality import baselines
 from quality.learning import Learner, agreement
-from quality.loaders import BFCL_PAIRS, Set, bfcl, zeroeval
-from quality.metrics import Interval, Pair, Ranked, ece, ece_by_chance, interval, used
+from quality.loaders import BFCL_PAIRS, GSM_PAIRS, Set, bfcl, zeroeval
+from quality.metrics import Interval, Pair, Ranked, ece, ece_by_chance, interval
 from quality.rows import Table, ranked_figures, saved_figures
-from quality.thresholds import LEAST_SAVED, choose
+from quality.thresholds import LEAST_SAVED, came_to, choose, routes
 
 __all__ = ["answers", "calibration", "other_sets", "refusals", "tool_calls"]
 
 Array = Any
 FLOOR = 0.98
 GSM, CRUX, MATH = "zeroeval_gsm", "zeroeval_crux", "zeroeval_math-l5"
-HAIKU, SONNET = "claude-3-haiku-20240307", "claude-3-5-sonnet-20241022"
-LLAMA_8B, LLAMA_405B = "Meta-Llama-3.1-8B-Instruct", "Llama-3.1-405B-Inst@sambanova"
 MINI, GPT_4O = "gpt-4o-mini-2024-07-18", "gpt-4o-2024-08-06"
 ANSWERS = {
-    "GSM8K, haiku → sonnet": (GSM, HAIKU, SONNET, 60.0),
-    "GSM8K, llama-8B → 405B": (GSM, LLAMA_8B, LLAMA_405B, 70.0),
+    "GSM8K, haiku → sonnet": (GSM, *GSM_PAIRS["haiku → sonnet"], 60.0),
+    "GSM8K, llama-8B → 405B": (GSM, *GSM_PAIRS["llama-8B → 405B"], 70.0),
     "CRUX, 4o-mini → 4o": (CRUX, MINI, GPT_4O, 45.0),
 }
 SECOND_SHARE = 0.2
@@ -56,8 +54,8 @@ def _figures(
     figures: dict[str, str] = {}
     saved = []
     for sure, name in ((False, "plain threshold"), (True, "sure by 90 %")):
-        choice = choose(known, pair.at(dev), FLOOR, sure=sure)
-        more, share = saved_figures(choice, asked, pair.at(test), name)
+        tuning = choose(known, pair.at(dev), FLOOR, sure=sure)
+        more, share = saved_figures(tuning, asked, pair.at(test), name)
         figures |= more
         saved.append(share)
     ranked = ranked_figures([(test, Ranked(asked, pair.at(test)))], len(pair))
@@ -100,8 +98,9 @@ def tool_calls() -> Table:
         "BFCL tool calls, after the reply",
         f"Score of the reply beside the schemas of its tools; {len(rows[0])} queries to learn from and to set"
         f" the threshold for {FLOOR:.0%} of the strong model's quality, {len(rows[1])} to test; the weak call"
-        " is always paid. A plain threshold is the estimate's; the sure one is set by"
-        " a paired lower bound.",
+        " is always paid. Both thresholds are set by `langroute.tuning.thresholds.tune`: the plain one keeps"
+        " the floor on average (`conformal`), the sure one with 90 % confidence (the default); where `tune`"
+        " refuses, the strong model answers alone.",
     )
     means: dict[str, list[float]] = {}
     for name, (weak, strong) in BFCL_PAIRS.items():
@@ -164,31 +163,30 @@ def refusals() -> Table:
     table = Table(
         "Where routing does not pay",
         "What is advised, from train and valid alone: to route only where a threshold that surely keeps"
-        f" {FLOOR:.0%} saves {LEAST_SAVED:.0f} % or more, and surely more than nothing.",
+        f" {FLOOR:.0%} saves {LEAST_SAVED:.0%} or more, and surely more than nothing.",
     )
     cases = {
-        "MATH level 5, haiku → sonnet": (MATH, HAIKU, SONNET),
-        "MATH level 5, llama-8B → 405B": (MATH, LLAMA_8B, LLAMA_405B),
+        **{f"MATH level 5, {name}": (MATH, *models) for name, models in GSM_PAIRS.items()},
+        **dict([_small_gap()]),
     }
-    name, case = _small_gap()
-    for title, (which, weak, strong) in (cases | {name: case}).items():
+    for title, (which, weak, strong) in cases.items():
         of = _zero(which)
         dev, test = _known(of)
         pair = of.pair(weak, strong, cascade=True)
         known, asked = _after(of, weak, strong, False, None)  # noqa: FBT003
-        choice = choose(known, pair.at(dev), FLOOR, sure=True)
-        share, kept = used(asked, pair.at(test), choice.threshold)
+        tuning = choose(known, pair.at(dev), FLOOR, sure=True)
+        share, kept = came_to(tuning, asked, pair.at(test))
         table.add(
             title,
             {
                 "weak and strong right": f"{100 * pair.yw.mean():.1f} % and {100 * pair.ys.mean():.1f} %",
                 "price gap": f"{pair.cs.mean() / pair.cw.mean():.1f} x",
-                "expected saving": f"{choice.saved:.0f}",
+                "expected saving": "" if tuning.saving is None else f"{tuning.saving:.0%}",
                 "on the test": f"{share:.0f} % saved, {100 * kept:.1f} % kept",
-                "advice": "route" if choice.routes else "do not route here",
+                "advice": "route" if routes(tuning) else "do not route here",
             },
         )
-        table.target(f"{title}: refused", not choice.routes)
+        table.target(f"{title}: refused", not routes(tuning))
     return table
 
 

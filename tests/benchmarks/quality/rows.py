@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from quality.metrics import RESAMPLES, SEED, Interval, Pair, Ranked, used
-from quality.thresholds import Choice
+from langroute.tuning.thresholds import Tuning
+from quality.metrics import RESAMPLES, SEED, Interval, Pair, Ranked, interval
+from quality.thresholds import came_to
 
 __all__ = ["Row", "Table", "over_seeds", "ranked_figures", "saved_figures"]
 
@@ -87,10 +88,8 @@ def ranked_figures(drawn: Sequence[tuple[Any, Ranked]], queries: int) -> dict[st
     }
 
 
-def saved_figures(choice: Choice, score: Any, pair: Pair, name: str) -> tuple[dict[str, str], Interval]:
+def saved_figures(tuning: Tuning, score: Any, pair: Pair, name: str) -> tuple[dict[str, str], Interval]:
     """Return what a threshold that was set elsewhere saves and keeps here."""
-    from quality.metrics import interval
-
-    saved = interval(lambda w: used(score, pair, choice.threshold, w)[0], len(pair))
-    kept = interval(lambda w: 100 * used(score, pair, choice.threshold, w)[1], len(pair))
+    saved = interval(lambda w: came_to(tuning, score, pair, w)[0], len(pair))
+    kept = interval(lambda w: 100 * came_to(tuning, score, pair, w)[1], len(pair))
     return {f"saved, {name}": f"{saved:.0f}", f"quality kept, {name}": f"{kept:.1f}"}, saved
