@@ -55,6 +55,8 @@ MEASURING = """
 import json, resource, sys, time
 sys.path[:0] = sys.argv[3:]
 from langroute import Ledger
+from langroute.ledger.reading import Filter
+from langroute.report.drawing import draw
 def peak_mb(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 seen = []
 with Ledger(sys.argv[1]) as ledger:
@@ -63,6 +65,7 @@ with Ledger(sys.argv[1]) as ledger:
     before, told = peak_mb(), {}
     for name, work in {
         "costs": lambda: ledger.costs("step"),
+        "labels": lambda: draw(ledger.store, 200, wanted=Filter()),
         "jsonl": lambda: ledger.export(sys.argv[2] + "/out.jsonl", progress=seen.append),
         "parquet": lambda: ledger.export(sys.argv[2] + "/out.parquet", progress=seen.append),
     }.items():
@@ -83,7 +86,7 @@ print(json.dumps(told))
         pytest.param("postgresql", 200_000, 250, marks=pytest.mark.campaign),
     ],
 )
-def test_costs_and_exports_are_bounded_in_memory_and_right(
+def test_costs_exports_and_samples_are_bounded_in_memory_and_right(
     kind: str, count: int, most_mb: int, tmp_path: Path
 ) -> None:
     with fresh_url(kind, tmp_path) as url:
