@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage
@@ -15,11 +15,12 @@ from routed_models import GOOD, STREAMS, routed, shown
 
 from langroute import RoutedChatModel
 from langroute.calls import MOST_CHARS
+from langroute.cascade import Verdict
 from langroute.errors import AbandonedCalls, AllAttemptsFailed
 from langroute.failures import classify
 from langroute.testing import LoopbackProvider, ScriptedChatModel, capture_decisions
 from langroute.timing import ABANDONED, MOST_ABANDONED, Limits, Watch, aitems, awhole, items, whole
-from langroute.verifiers.base import Case
+from langroute.verifiers.base import Case, Verifier
 
 MODES = ["invoke", "ainvoke", *STREAMS]
 LIMIT_S = 0.2
@@ -337,7 +338,17 @@ def blocks(case: Case) -> bool:
 NEVER = threading.Event()
 
 
-@pytest.mark.parametrize("check", [awaits, holds_on, blocks])
+class Blocking(Verifier):
+    """A person's own verifier, which waits in its `check`."""
+
+    name: ClassVar[str] = "blocking"
+
+    def check(self, case: Case) -> Verdict:
+        blocks(case)
+        return self.accepts("it waited")
+
+
+@pytest.mark.parametrize("check", [awaits, holds_on, blocks, Blocking()])
 @pytest.mark.parametrize("mode", ["invoke", "ainvoke", "stream", "astream"])
 @pytest.mark.parametrize("on_exhausted", ["best", "raise"])
 async def test_check_has_what_the_deadline_leaves_and_passes_nothing(

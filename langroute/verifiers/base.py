@@ -16,10 +16,13 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from langroute.attempts import made_verdict
 from langroute.cascade import Verdict
 from langroute.cost import Spend
+from langroute.effects import beside
 from langroute.redaction import printable
 from langroute.request import Request, message_text
 
 __all__ = ["PREFIX_CHARS", "Asker", "Case", "CustomCheck", "Opinion", "Verifier", "shown", "without_thoughts"]
+
+_OWN = "langroute.verifiers."
 
 PREFIX_CHARS = 300
 """Characters that a `prefix` check looks at, streamed or not: a stream may start when it has so many."""
@@ -124,13 +127,19 @@ class Verifier(BaseModel):
         return False
 
     def check(self, case: Case) -> Verdict:  # noqa: ARG002  # subclasses look at it
-        """Return the verdict on one reply, without waiting for anything."""
+        """Return the verdict on one reply.
+
+        It may wait, and ends with the step's deadline all the same; where it reads a `prefix`, it is made in
+        the middle of a stream as well, and must not.
+        """
         raise TypeError(f"{type(self).__name__} must define check() or judge()")
 
     def judge(self, case: Case) -> Generator[Any, Any, Verdict]:
-        """Return the verdict as a flow; the default waits for nothing and calls `check`."""
-        return self.check(case)
-        yield  # pragma: no cover - makes this a generator
+        """Return the verdict as a flow; the default calls `check`, in a thread where that may wait."""
+        if type(self).check.__module__.startswith(_OWN):  # these only look
+            return self.check(case)
+        verdict: Verdict = yield beside(lambda: self.check(case), None)
+        return verdict
 
     def accepts(self, reason: str, score: float | None = None, **kwargs: Any) -> Verdict:
         """Return an accepting verdict in this verifier's name."""
