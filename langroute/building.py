@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
+from langroute.checking import ADDRESS_FIELDS
 from langroute.errors import EndpointError
 from langroute.redaction import names_secret, printable, redact, unveiled
 from langroute.wire import Private, async_client, client
@@ -27,9 +28,6 @@ __all__ = [
     "split",
     "wired",
 ]
-
-_ADDRESS_FIELDS = ("base_url", "openai_api_base", "anthropic_api_url")
-"""Where LangChain's integrations keep the address of their server."""
 
 _OWN_NETWORK = {"http_client", "http_async_client", "http_socket_options", "openai_proxy"}
 """Settings with which a person has arranged the network: then nothing of ours comes between."""
@@ -118,7 +116,7 @@ def address(model: BaseChatModel | None, provider: str, settings: Mapping[str, A
     """Return the server's address where it was set; None where the provider's own is called."""
     holder = settings.get if model is None else lambda field: getattr(model, field, None)
     variables = ("OPENAI_API_BASE", "OPENAI_BASE_URL") if provider == "openai" else ()
-    found = (*map(holder, _ADDRESS_FIELDS), *map(os.environ.get, variables))
+    found = (*map(holder, ADDRESS_FIELDS), *map(os.environ.get, variables))
     return next((str(unveiled(value)) for value in found if value), None)
 
 
@@ -130,9 +128,9 @@ def credential(model: BaseChatModel, where: str, settings: Mapping[str, Any]) ->
     return hashlib.blake2b("\0".join((where, *secrets)).encode(), digest_size=4).hexdigest()
 
 
-def secrets(model: BaseChatModel | None, provider: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
+def secrets(model: Any, provider: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what no message on a model's call may show, the longest first: headers, keys, passwords."""
-    found = {*_held(settings), *_held({} if model is None else vars(model))}
+    found = {*_held(settings), *_held(getattr(model, "__dict__", {}))}
     for where in (address(model, provider, settings), address(None, provider, settings)):
         if with_user := re.match(r"\w+://([^/?#]*)@", where or ""):
             password = with_user[1].partition(":")[2]
@@ -181,7 +179,7 @@ def _parted(settings: Mapping[str, Any]) -> tuple[Private, dict[str, Any]]:
     where = address(None, "openai", settings) or ""
     with_user = re.match(r"(\w+://)([^/?#]*)@", where)
     if with_user:
-        shown = {key: value for key, value in shown.items() if key not in _ADDRESS_FIELDS}
+        shown = {key: value for key, value in shown.items() if key not in ADDRESS_FIELDS}
         shown["base_url"] = with_user[1] + where[with_user.end() :]
     proxy = os.environ.get("OPENAI_PROXY")
     if proxy:

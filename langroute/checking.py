@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
     from langroute.tuning.named import NamedScore
     from langroute.verifiers import Verifier
 
-__all__ = ["STEPS", "asked_by", "bindings", "check", "checks_digest", "scores_of"]
+__all__ = ["ADDRESS_FIELDS", "STEPS", "asked_by", "bindings", "check", "checks_digest", "scores_of"]
 
 STEPS = ("query_rewrite", "extraction", "planning", "tool_use", "synthesis")
 """Steps that langroute tells by the shape of a call; a policy may name them without binding them."""
 
+ADDRESS_FIELDS = ("base_url", "openai_api_base", "anthropic_api_url")
+"""Settings in which LangChain's integrations keep the address of their server."""
 
 _MOST_EXPLORED = 0.5
 """The most that the chances of all tiers of a step that explores may come to."""
@@ -133,6 +136,7 @@ def _endpoints(policy: "Policy") -> Iterator[PolicyProblem]:
                 remedy = "Give each endpoint a name of its own, or none: equal models are then told apart."
                 yield problem((*loc, "name"), spec.name, "two endpoints have this name", remedy)
             yield from _secrets((*loc, "settings"), spec.settings)
+            yield from _addresses((*loc, "settings"), spec)
             if spec.settings and not isinstance(spec.model, str):
                 remedy = "Set them on the chat model itself, or name the model by a string."
                 yield problem(
@@ -155,6 +159,30 @@ def _secrets(loc: Loc, value: Any) -> Iterator[PolicyProblem]:
                 yield problem((*loc, key), inner, "a secret has no place in a policy", remedy)
             else:
                 yield from _secrets((*loc, key), inner)
+
+
+def _addresses(loc: Loc, spec: "ModelSpec") -> Iterator[PolicyProblem]:
+    """Find addresses at which no server can be; each call would fail there, and only then."""
+    # Ollama's client takes `host:port` as well.
+    bare = isinstance(spec.model, str) and spec.model.startswith("ollama:")
+    for key in ADDRESS_FIELDS:
+        where = spec.settings.get(key)
+        if isinstance(where, str) and not _is_address(
+            f"http://{where}" if bare and "//" not in where else where
+        ):
+            remedy = "Write it whole: `https://host/v1`, or `http://127.0.0.1:8000/v1`."
+            yield problem((*loc, key), where, "no server can be at this address", remedy)
+
+
+def _is_address(where: str) -> bool:
+    """Whether a text is a URL that an HTTP client can call."""
+    try:
+        parts = urlsplit(where)
+        _ = parts.port  # looked at only now
+    except ValueError:
+        return False
+    is_plain = where.isprintable() and " " not in where
+    return is_plain and parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _rules(policy: "Policy") -> Iterator[PolicyProblem]:

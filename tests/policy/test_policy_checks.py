@@ -51,6 +51,48 @@ def test_an_unknown_tier_is_found_wherever_it_stands(path, policy):
     assert "Did you mean `large`?" in problem.remedy
 
 
+def at(base_url, model="openai:m"):
+    return {"a": {"models": [{"model": model, "settings": {"base_url": base_url}}]}}
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "not a url",
+        "",
+        "127.0.0.1:8000/v1",
+        "host/v1",
+        "//host/v1",
+        "ftp://host/v1",
+        "htp://host/v1",
+        "http://",
+        "http:///v1",
+        "http://a host/v1",
+        "http://host/v1\n",
+        "http://host:port/v1",
+        "http://[::1/v1",
+    ],
+)
+def test_an_address_at_which_no_server_can_be_is_found(base_url):
+    problem = problem_at("tiers.a.models[0].settings.base_url", tiers=at(base_url), default={"cascade": "a"})
+
+    assert problem.message == "no server can be at this address"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "model"),
+    [
+        ("https://host/v1", "openai:m"),
+        ("HTTP://127.0.0.1:8000", "openai:m"),
+        ("http://[::1]:11434/v1", "openai:m"),
+        ("https://münchen.example/v1", "anthropic:m"),
+        ("localhost:11434", "ollama:m"),
+    ],
+)
+def test_an_address_at_which_a_server_can_be_is_taken(base_url, model):
+    Policy.load({"tiers": at(base_url, model), "default": {"cascade": "a"}})
+
+
 @pytest.mark.parametrize(
     ("path", "policy", "says"),
     [
