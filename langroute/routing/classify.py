@@ -125,7 +125,8 @@ class Classifier:
             nearest = yield from self._embedder.nearest(request.question or request.sample, examples)
         except Exception as error:
             findings.failed = True
-            findings.notes.append(f"the embeddings gave no answer: {what_failed(error)}")
+            told = what_failed(error, request, self._embedder.secrets)
+            findings.notes.append(f"the embeddings gave no answer: {told}")
             return None
         least = self._policy.classify.min_similarity
         if nearest.similarity >= least:
@@ -170,7 +171,8 @@ class Classifier:
             opinion = yield from ask(model, prompt, purpose="classifier", **how)
         except Exception as error:
             findings.failed = True
-            findings.notes.append(f"{model.name} gave no answer: {what_failed(error)}")
+            told = what_failed(error, request, model.secrets)
+            findings.notes.append(f"{model.name} gave no answer: {told}")
             findings.spend.extend(_spent(error, model.name))
             return None
         findings.spend.append(opinion.spend)

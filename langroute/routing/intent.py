@@ -1,14 +1,17 @@
 """Which of some named examples a text is nearest to, through any LangChain `Embeddings`."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import mul
 
 from langchain_core.embeddings import Embeddings
 
+from langroute.building import secrets
 from langroute.effects import Flow, Io
 from langroute.failures import classify, is_control_flow
+from langroute.redaction import without
+from langroute.request import EMPTY, Request
 
 __all__ = ["Embedder", "Nearest", "what_failed"]
 
@@ -43,6 +46,11 @@ class Embedder:
     """Seconds that one prompt may take; all examples together, the first time, ten times as long."""
     _examples: dict[tuple[str, ...], tuple[Vector, ...]] = field(default_factory=dict, init=False, repr=False)
     _texts: dict[str, Vector] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message of a failure may show: their keys, and passwords of their address."""
+        return secrets(self.embeddings, "", EMPTY)
 
     def nearest(self, text: str, examples: Mapping[str, Sequence[str]]) -> Flow[Nearest]:
         """Return the name under which the example nearest to `text` stands, as a flow.
@@ -109,8 +117,13 @@ def _dot(one: Sequence[float], other: Sequence[float]) -> float:
     return float(sum(map(mul, one, other)))
 
 
-def what_failed(error: Exception) -> str:
-    """Return one phrase on why a classifier or embeddings gave no answer.
+def what_failed(error: Exception, request: Request, secrets: Iterable[str] = ()) -> str:
+    """Return one phrase on why a classifier or embeddings gave no answer; no prompt and no secret is in it.
+
+    Args:
+        error: What was raised.
+        request: The request that was asked about.
+        secrets: What the one who was asked may quote of its own: see `Endpoint.secrets`.
 
     Raises:
         Exception: `error` itself, where it steers the host (an interrupt of LangGraph's).
@@ -120,8 +133,6 @@ def what_failed(error: Exception) -> str:
     failure = classify(error)
     if failure is None:
         return str(error)
-    return (
-        "it was late"
-        if failure.kind == "timeout"
-        else f"it failed, {failure.message or type(error).__name__}"
-    )
+    if failure.kind == "timeout":
+        return "it was late"
+    return f"it failed, {without(request.untold(failure).message, secrets) or type(error).__name__}"

@@ -60,7 +60,7 @@ class LearnedStart:
         try:
             vector = yield from self.embedder.vector(request.asked)
         except Exception as error:
-            return f"the embeddings gave none: {what_failed(error)}"
+            return f"the embeddings gave none: {what_failed(error, request, self.embedder.secrets)}"
         wanted = len(
             next(head.vector for head in self.policy.model.score.heads.values() if head.vector is not None)
         )

@@ -10,9 +10,10 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
+from langroute.building import secrets
 from langroute.cost import Spend, usage_of
 from langroute.effects import Flow, Io
-from langroute.request import Request
+from langroute.request import EMPTY, Request
 from langroute.routing.intent import what_failed
 
 __all__ = ["DecisionModel", "Told", "host_decisions"]
@@ -90,7 +91,7 @@ class DecisionModel:
         """Return, as a flow, which of `steps` (name to description) a call is; `default` for none."""
         labels = {**steps, "default": _NO_STEP}
         question = host_decisions().Choice(instructions=_WHICH_STEP, criteria=labels)
-        told = yield from self._ask("step", request.question or request.sample, question)
+        told = yield from self._ask("step", request, request.question or request.sample, question)
         if told.value is None:
             return told
         step, confidence = told.value.choice, told.value.confidence
@@ -104,13 +105,13 @@ class DecisionModel:
     def difficulty(self, request: Request) -> Flow[Told]:
         """Return, as a flow, the probability that a call needs a capable model: its difficulty in [0, 1]."""
         question = host_decisions().Noul(instructions=_HOW_HARD)
-        told = yield from self._ask("difficulty", request.sample, question)
+        told = yield from self._ask("difficulty", request, request.sample, question)
         if told.value is None:
             return told
         score = told.value.noul
         return Told(score, f"difficulty {score:.2f} ({self.name})", told.spend)
 
-    def _ask(self, key: str, state: str, question: Any) -> Flow[Told]:
+    def _ask(self, key: str, request: Request, state: str, question: Any) -> Flow[Told]:
         """Return the model's answer to one question, of the type that the question asks for."""
         asked = {"state": state, "questions": {key: question}}
         spend: tuple[Spend, ...] = ()
@@ -126,7 +127,8 @@ class DecisionModel:
             # A late call may be paid for all the same.
             late = isinstance(error, TimeoutError)
             open_bill = (Spend("classifier", self.name, None, None),) if late else spend
-            return Told(None, f"{self.name} gave no answer: {what_failed(error)}", open_bill)
+            told = what_failed(error, request, secrets(self.model, "", EMPTY))
+            return Told(None, f"{self.name} gave no answer: {told}", open_bill)
         if answer is None or answer.type != question.type:
             return Told(None, f"{self.name} did not answer the question that it was asked", spend)
         return Told(answer, "", spend)

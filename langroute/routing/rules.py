@@ -81,7 +81,8 @@ class Rules:
                     yield from self._embedder.nearest(request.question or request.sample, self._intents)
                 )
             except Exception as error:
-                return Match(None, f"rule {rule.label} could not be decided: {what_failed(error)}")
+                told = what_failed(error, request, self._embedder.secrets)
+                return Match(None, f"rule {rule.label} could not be decided: {told}")
             if nearest.name in rule.intents and nearest.similarity >= self._min_similarity:
                 phrases.append(f"intent {nearest.name}, similarity {nearest.similarity:.2f}")
                 return _matched(rule, phrases)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from langchain_core.embeddings import FakeEmbeddings
+from pydantic import SecretStr
 from routed_models import shown
 from scene import (
     ARGUMENT,
@@ -35,6 +37,7 @@ from langroute.errors import AllAttemptsFailed, EndpointError, LedgerError
 from langroute.ledger import open_store
 from langroute.policy import ModelSpec
 from langroute.redaction import unquoted, unveiled
+from langroute.testing import ScriptedChatModel, capture_decisions
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +80,8 @@ class Taken:
 
     def __init__(self) -> None:
         self.heads: list[str] = []
+        self.says = ""
+        """Body of its refusals."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -87,7 +92,8 @@ class Taken:
                 connection, _ = self._listener.accept()
                 with connection:
                     self.heads.append(connection.recv(65_536).decode("latin-1"))
-                    connection.sendall(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                    head = f"HTTP/1.1 503 No\r\ncontent-length: {len(self.says)}\r\nconnection: close\r\n\r\n"
+                    connection.sendall((head + self.says).encode())
 
     def close(self) -> None:
         self._listener.close()
@@ -155,6 +161,39 @@ def test_endpoints_that_differ_in_a_header_or_a_user_are_told_apart(monkeypatch:
 
     assert identity("blue", "a:b") == identity("blue", "a:b")
     assert len({identity("blue", "a:b"), identity("red", "a:b"), identity("blue", "a:c")}) == 3
+
+
+# Who is asked which step a call is ------------------------------------------------------------------------
+
+
+class Quoting(FakeEmbeddings):
+    """Quotes its key and the prompt as it fails."""
+
+    size: int = 2
+    key: SecretStr = SecretStr(KEY)
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        raise RuntimeError(f"{self.key.get_secret_value()} may not ask {texts}")
+
+
+def test_a_classifier_that_fails_quotes_neither_secret_nor_prompt(
+    taken: Taken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://svc:{URL_PASSWORD}@{taken.address}/v1")
+    taken.says = f"No {HEADER} and no svc:{URL_PASSWORD} may ask '{PROMPT}'."
+    headed = {**MODEL, "settings": {"default_headers": HEADERS}}
+    policy = {
+        "tiers": {"small": {"models": [ScriptedChatModel(reply="Yes.")]}, "large": {"models": [headed]}},
+        "steps": {"answer": {"cascade": ["small"]}},
+        "default": {"cascade": ["small"]},
+        "classify": {"model": "large", "examples": {"answer": ["Why?"]}},
+    }
+    with capture_decisions() as decisions:
+        RoutedChatModel(policy, embeddings=Quoting()).invoke(PROMPT)
+    said = repr(decisions[0])
+    assert said.count("gave no answer") >= 2
+    assert [word for word in (*SECRETS.values(), TEXTS["prompt"]) if word in said] == []
 
 
 # Wrong right at the secret -------------------------------------------------------------------------------
