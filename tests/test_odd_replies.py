@@ -1,6 +1,8 @@
 """Replies no provider should give and some do: the next endpoint answers, in every mode."""
 
+import operator
 from collections.abc import Callable, Iterator
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -156,35 +158,56 @@ def test_object_of_arguments_cut_in_a_stream_nobody_asked_for_is_a_failed_call()
 
 
 class Piecemeal(ScriptedChatModel):
-    """Streams one tool call in pieces, each with this name and id."""
+    """Streams tool calls in pieces: name, id, arguments and number of each."""
 
-    names: tuple[str | None, ...] = ()
-    ids: tuple[str | None, ...] = ()
+    pieces: tuple[tuple[str | None, str | None, str, int], ...] = ()
 
     def _stream(
         self, messages: list[BaseMessage], *args: Any, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
-        for name, ident, text in zip(self.names, self.ids, ('{"a": 1,', ' "b": 2}'), strict=True):
-            piece: Any = {"name": name, "args": text, "id": ident, "index": 0, "type": "tool_call_chunk"}
+        for name, ident, text, index in self.pieces:
+            piece: Any = {"name": name, "args": text, "id": ident, "index": index, "type": "tool_call_chunk"}
             yield ChatGenerationChunk(message=AIMessageChunk("", tool_call_chunks=[piece]))
         yield ChatGenerationChunk(
             message=AIMessageChunk("", response_metadata={"finish_reason": "tool_calls"})
         )
 
 
-def test_tool_name_that_comes_with_every_piece_is_never_joined() -> None:
-    said = Piecemeal(reply=GOOD, names=("add", "add"), ids=("c", None))
+def calling(*pieces: tuple[str | None, str | None, str, int]) -> Piecemeal:
+    return Piecemeal(reply=GOOD, pieces=pieces)
+
+
+BAD_CALLS = {
+    "a name that comes with every piece": (("add", "c", '{"a": 1,', 0), ("add", None, ' "b": 2}', 0)),
+    "two calls of one id": (("add", "c", '{"a": 1, "b": 2}', 0), ("add", "c", '{"a": 3, "b": 2}', 1)),
+    "a number that is none": (("add", "c", '{"a": 1, "b": NaN}', 0),),
+    "arguments that were cut": (("add", "c", '{"a": 1', 0),),
+}
+
+
+def joined(chunks: Iterator[Any]) -> AIMessageChunk:
+    return reduce(operator.add, chunks)
+
+
+@pytest.mark.parametrize("pieces", BAD_CALLS.values(), ids=BAD_CALLS.keys())
+def test_tool_call_that_proves_bad_after_it_was_shown_never_stands_in_a_reply(pieces: Any) -> None:
+    model = routed({"small-a": calling(*pieces), "small-b": GOOD})
     with pytest.raises(PartialStream):
-        list(routed({"small-a": said, "small-b": GOOD}).bind_tools([add]).stream("Add"))
+        joined(model.bind_tools([add]).stream("Add"))
+
+
+@pytest.mark.parametrize("pieces", BAD_CALLS.values(), ids=BAD_CALLS.keys())
+def test_tool_call_that_proves_bad_is_not_shown_where_tool_calls_are_verified(pieces: Any) -> None:
+    good = calling(("add", "d", '{"a": 1,', 0), (None, None, ' "b": 2}', 0))
+    model = routed({"small-a": calling(*pieces), "small-b": good}, verify=["tool_calls"])
+    (call,) = joined(model.bind_tools([add]).stream("Add")).tool_calls
+    assert (call["id"], call["args"]) == ("d", {"a": 1, "b": 2})
 
 
 @pytest.mark.parametrize("names", [("add", None), ("a", "dd")])
 def test_tool_call_without_an_id_is_given_one_that_is_shown_too(names: tuple[str | None, ...]) -> None:
-    said = Piecemeal(reply=GOOD, names=names, ids=(None, None))
-    shown_pieces = list(routed({"small-a": said}).bind_tools([add]).stream("Add"))
-    whole = shown_pieces[0]
-    for piece in shown_pieces[1:]:
-        whole += piece
+    said = calling((names[0], None, '{"a": 1,', 0), (names[1], None, ' "b": 2}', 0))
+    whole = joined(routed({"small-a": said}).bind_tools([add]).stream("Add"))
     assert [(call["name"], call["args"]) for call in whole.tool_calls] == [("add", {"a": 1, "b": 2})]
     assert whole.tool_calls[0]["id"]
 
