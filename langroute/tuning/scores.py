@@ -23,6 +23,8 @@ __all__ = ["FittedScore", "cold_score", "expected_gain", "fit_prompt_score", "fi
 
 COLD_SLOPE = -0.35
 """Log-odds that a standard deviation of length takes from a tier below the top before labels tell."""
+_REPLY_STRENGTH = 0.5
+"""Values weigh little in a design, as text stands beside them; where none does they are penalised less."""
 _USUAL_LENGTH = 5.0
 """Logarithm of the tokens of a prompt as long as a paragraph or two."""
 
@@ -146,7 +148,7 @@ def fit_reply_score(
     queries = [outcome.query for outcome in judged]
     fold_of = folds_of(queries, folds, seed)
     fits = {
-        name: of.fit(design, fold_of, Settings(trees=True, seed=seed))
+        name: of.fit(design, fold_of, Settings(strength=_REPLY_STRENGTH, trees=True, seed=seed))
         for name, of in labels.items()
         if of.rows
     }

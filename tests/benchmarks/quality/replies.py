@@ -181,9 +181,10 @@ def refusals() -> Table:
             {
                 "weak and strong right": f"{100 * pair.yw.mean():.1f} % and {100 * pair.ys.mean():.1f} %",
                 "price gap": f"{pair.cs.mean() / pair.cw.mean():.1f} x",
-                "expected saving": "" if tuning.saving is None else f"{tuning.saving:.0%}",
+                "expected saving": "none" if tuning.saving is None else f"{tuning.saving:.0%}",
                 "on the test": f"{share:.0f} % saved, {100 * kept:.1f} % kept",
                 "advice": "route" if routes(tuning) else "do not route here",
+                "refused by `tune`, as": tuning.refusal or "",
             },
         )
         table.target(f"{title}: refused", not routes(tuning))
