@@ -115,6 +115,10 @@ class Plan:
     least: str | None = None
     """Lowest tier that limits, stakes, rules and time left, where that is not the cascade's first; scores and
     exploring start the step there or above."""
+    arm: str | None = None
+    """`main` or `canary` where the policy has a canary: by whose policy this was planned."""
+    arm_propensity: float = 1.0
+    """How likely the thread was to come to this arm."""
 
     @property
     def may_repeat(self) -> bool:

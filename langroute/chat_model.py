@@ -23,11 +23,11 @@ from pydantic import Field
 from typing_extensions import override
 
 from langroute import drive
+from langroute.arms import Arms
 from langroute.events import aevent_stream, event_stream
 from langroute.policy import Policy
 from langroute.request import EMPTY, Document, as_documents, made_request
 from langroute.router import Router
-from langroute.shadowing import shadowed
 from langroute.steps import metadata_of
 from langroute.streams import CHUNKS
 from langroute.structured import RoutedBinding, RoutedStructure
@@ -92,23 +92,26 @@ class RoutedChatModel(BaseChatModel):
             )
         kwargs["policy"] = Policy.load(policy)
         super().__init__(**kwargs)
-        self.router.connect()  # in a validator pydantic would wrap a PolicyError
+        self.arms.connect()  # in a validator pydantic would wrap a PolicyError
 
     @property
     def router(self) -> Router:
         """The router that this model and its copies share; a copy with another policy gets its own."""
-        bound: Router | None = self.__dict__.get("_bound")
-        if bound is None or bound.policy is not self.policy:
-            bound = shadowed(
-                Router(
-                    self.policy,
-                    embeddings=self.embeddings,
-                    embeddings_boundary=self.embeddings_boundary,
-                    classifier=self.classifier,
-                    difficulty_classifier=self.difficulty_classifier,
-                    classifiers_boundary=self.classifiers_boundary,
-                    ledger=self.ledger,
-                )
+        return self.arms.main
+
+    @property
+    def arms(self) -> Arms:
+        """The router, and that of the policy's canary."""
+        bound: Arms | None = self.__dict__.get("_bound")
+        if bound is None or bound.main.policy is not self.policy:
+            bound = Arms.of(
+                self.policy,
+                embeddings=self.embeddings,
+                embeddings_boundary=self.embeddings_boundary,
+                classifier=self.classifier,
+                difficulty_classifier=self.difficulty_classifier,
+                classifiers_boundary=self.classifiers_boundary,
+                ledger=self.ledger,
             )
             self.__dict__["_bound"] = bound
         return bound
@@ -257,10 +260,11 @@ class RoutedChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> drive.Cascade:
         """Return the cascade of one call, ready for one of the drivers in `langroute.drive`."""
-        router, config = self.router, config or {}
+        config = config or {}
         if own := self._own_config:
             config = merge_configs(own, config)
         metadata = metadata_of(config)
+        router, call_id = self.arms.draw(config, metadata)
         binding, tools = None, ()
         if kwargs:
             binding = kwargs.pop("langroute_binding", None)
@@ -284,7 +288,7 @@ class RoutedChatModel(BaseChatModel):
             overrides=self._overrides,
             purse=router.purse(config, metadata),
         )
-        return drive.Cascade(router, request, config)
+        return drive.Cascade(router, request, config, call_id)
 
     @property
     def _own_config(self) -> RunnableConfig | None:

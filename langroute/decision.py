@@ -91,6 +91,8 @@ class Decision:
             "reason": "; ".join(plan.reasons),
             "rungs": rungs,
             "propensity": plan.propensity,
+            "arm": plan.arm,
+            "arm_propensity": plan.arm_propensity,
             "blame": plan.blame and plan.blame.step,
             "cost_usd": self.cost_usd,
             "latency_s": self.latency_s,

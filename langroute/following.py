@@ -86,14 +86,16 @@ class Cascade:
     `make` and `judge` as `next_move` says, over attempts and replies that the graph's state has kept.
     """
 
-    def __init__(self, router: "Router", request: Request, config: RunnableConfig) -> None:
+    def __init__(
+        self, router: "Router", request: Request, config: RunnableConfig, call_id: str | None = None
+    ) -> None:
         self._router = router
         self._request = request
         self._config = config
         self.tell = partial(router.tell, request, config, context=surroundings())
         self.began_at_s: float | None = time.time()
         # An id, not a secret; uuid4 costs 3 us.
-        self.call_id = f"{random.getrandbits(128):032x}"
+        self.call_id = call_id or f"{random.getrandbits(128):032x}"
         self.attempts: list[Attempt] = []
         self.replies: list[Reply | None] = []
         """Reply of each attempt, None where the call failed."""
@@ -162,7 +164,7 @@ class Cascade:
         try:
             plan = planner.fixed(self._request, answer) or (yield from planner.plan(self._request, answer))
         except NoEndpointAvailable as error:
-            self.report(error, answer, Plan(answer.step, (), reasons=(str(error),)))
+            self.report(error, answer, planner.nothing(answer.step, str(error)))
             raise
         return answer, plan
 

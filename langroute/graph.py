@@ -210,7 +210,7 @@ class _Drawing:
         spec, state_schema = self.spec, self.builder.state_schema
 
         def visit(values: Mapping[str, Any], config: RunnableConfig) -> Flow[Any]:
-            flow: Flow[Any] = work(_Visit(spec, state_schema, values, config))
+            flow: Flow[Any] = work(_Visit(spec.in_arm(values, config), state_schema, values, config))
             return flow
 
         self.builder.add_node(
@@ -289,7 +289,7 @@ class _Drawing:
         outcome = "best" if accept.best else "accepted"
         decision = cascade.decision(saved.step_answer, saved.plan, outcome, accept.attempt)
         update = yield from visit.spec.hand_over(cascade, decision, visit.config)
-        return visit.marked(update, saved) if blamers(self.builder, visit.spec) else update
+        return visit.marked(update, saved) if blamers(self.builder, self.spec) else update
 
     def _fail(self, visit: "_Visit") -> Flow[None]:
         """Raise what every attempt came to."""

@@ -64,6 +64,10 @@ class Health:
         for breaker in self._breakers.values():
             breaker.calm = False
 
+    def share(self, endpoint: str, other: "Health") -> None:
+        """Know of an endpoint, from now on, what another router's breakers know; before any call."""
+        self._breakers[endpoint] = other._breakers[endpoint]  # noqa: SLF001 - its own kind
+
     def obstacle(self, endpoint: str) -> Obstacle | None:
         """Return what is in the way of a call now; None where it may go. Takes no place: it is for plans."""
         breaker = self._breakers[endpoint]

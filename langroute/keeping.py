@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from langroute.ledger.ledger import Ledger
     from langroute.ledger.records import AttemptRecord, DecisionRecord
 
-__all__ = ["RUN_KEY", "Finished", "Keeper", "template_digest", "thread_of"]
+__all__ = ["RUN_KEY", "Finished", "Keeper", "run_of", "template_digest", "thread_of"]
 
 RUN_KEY = "langroute_run"
 """Key of the config's metadata under which a caller says the run."""
@@ -56,8 +56,6 @@ class Keeper:
         self._checks = {name: checks_digest(step) for name, step in policy.steps.items()}
         self._other_checks = checks_digest(policy.default)
         self._firsts = {tier: endpoints.tier(tier)[0] for tier in policy.tiers}
-        self._runs: OrderedDict[int, tuple[Any, str]] = OrderedDict()
-        self._lock = threading.Lock()
 
     def keep(
         self,
@@ -106,14 +104,25 @@ class Keeper:
             return hashlib.sha256(json.dumps(told).encode()).hexdigest()
         return _changed(told, redact if self.kept == "redacted" else str)
 
-    def invocation(self, control: Any) -> str:
-        """Return the id of a graph's invocation that was given none; kept while it is among the latest."""
+
+class _Invocations:
+    """Ids of the graphs' invocations of this process that were given none."""
+
+    def __init__(self) -> None:
+        self._runs: OrderedDict[int, tuple[Any, str]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, control: Any) -> str:
+        """Return the id of an invocation; kept while it is among the latest."""
         with self._lock:
             known = self._runs.pop(id(control), None) or (control, uuid4().hex)  # kept alive: ids are reused
             self._runs[id(control)] = known
             if len(self._runs) > _RUNS_KEPT:
                 self._runs.popitem(last=False)
         return known[1]
+
+
+_INVOCATIONS = _Invocations()
 
 
 class Finished(NamedTuple):
@@ -186,12 +195,10 @@ class Finished(NamedTuple):
         from langroute.ledger.rows import identifier
 
         metadata = self.asked.metadata
-        told = self.config.get("configurable") or EMPTY
-        around = (self.around or EMPTY).get("configurable") or EMPTY
         keys = {key: identifier(str(metadata[key])) for key in self.keeper.keys if key in metadata}
         return {
             "thread": thread_of(self.config, self.around, metadata),
-            "run": self._run(told.get(_RUNTIME) or around.get(_RUNTIME)),
+            "run": run_of(self.config, self.around, metadata),
             "node": self._node(),
             "keys": keys or None,
         }
@@ -201,15 +208,6 @@ class Finished(NamedTuple):
         if path is None or self.node is None:
             return path
         return "/".join((*path.split("/")[:-1], self.node))
-
-    def _run(self, runtime: Any) -> str | None:
-        info = getattr(runtime, "execution_info", None)
-        metadata = self.asked.metadata
-        said = metadata.get(RUN_KEY) or getattr(info, "run_id", None) or metadata.get("run_id")
-        if said is None and (control := getattr(runtime, "control", None)) is not None:
-            return self.keeper.invocation(control)
-        said = said or self.config.get("run_id")
-        return None if said is None else str(said)
 
     def _baselines(self, chosen: Attempt | None) -> dict[str, float | None]:
         """Return tier to USD for the returned reply: nothing is saved on a reply that never came."""
@@ -253,6 +251,19 @@ def thread_of(
     outer = (around or EMPTY).get("configurable") or EMPTY
     thread = told.get("thread_id") or outer.get("thread_id") or metadata.get("thread_id")
     return None if thread is None else str(thread)
+
+
+def run_of(config: RunnableConfig, around: RunnableConfig | None, metadata: Mapping[str, Any]) -> str | None:
+    """Return the id of a call's run: as it is said, else of its graph's invocation; else None."""
+    told = config.get("configurable") or EMPTY
+    outer = (around or EMPTY).get("configurable") or EMPTY
+    runtime = told.get(_RUNTIME) or outer.get(_RUNTIME)
+    info = getattr(runtime, "execution_info", None)
+    said = metadata.get(RUN_KEY) or getattr(info, "run_id", None) or metadata.get("run_id")
+    if said is None and (control := getattr(runtime, "control", None)) is not None:
+        return _INVOCATIONS.of(control)
+    said = said or config.get("run_id")
+    return None if said is None else str(said)
 
 
 def _attempt_record(decision: Decision, number: int, attempt: Attempt, at_s: float) -> "AttemptRecord":

@@ -22,6 +22,7 @@ from langgraph.types import Command
 
 from langroute import drive
 from langroute.admission import called
+from langroute.arms import Arms
 from langroute.budget import Purse
 from langroute.decision import StepAnswer
 from langroute.effects import Flow
@@ -31,9 +32,7 @@ from langroute.loop import FINAL_STEP, seen_in_loop
 from langroute.pieces import Pieces
 from langroute.policy import Policy
 from langroute.request import EMPTY, Request, made_request
-from langroute.router import Router
 from langroute.runs import record
-from langroute.shadowing import shadowed
 from langroute.steps import metadata_of
 from langroute.targets import Target
 
@@ -113,18 +112,17 @@ class StepRoutingMiddleware(AgentMiddleware[StepRoutingState, Any, Any]):
         classifiers_boundary: str = "hosted",
         ledger: Any = None,
     ) -> None:
-        self.router = shadowed(
-            Router(
-                Policy.load(policy),
-                embeddings=embeddings,
-                embeddings_boundary=embeddings_boundary,
-                classifier=classifier,
-                difficulty_classifier=difficulty_classifier,
-                classifiers_boundary=classifiers_boundary,
-                ledger=ledger,
-            )
+        self.arms = Arms.of(
+            Policy.load(policy),
+            embeddings=embeddings,
+            embeddings_boundary=embeddings_boundary,
+            classifier=classifier,
+            difficulty_classifier=difficulty_classifier,
+            classifiers_boundary=classifiers_boundary,
+            ledger=ledger,
         )
-        self.router.connect()
+        self.router = self.arms.main
+        self.arms.connect()
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -135,7 +133,7 @@ class StepRoutingMiddleware(AgentMiddleware[StepRoutingState, Any, Any]):
             AllAttemptsFailed: Every attempt failed, or gave nothing that may be returned.
             ApprovalRequired: The policy wants a person's word before the next call.
         """
-        return drive.run(self._turn(_Calls(request, handler)))
+        return drive.run(self._routed(_Calls(request, handler)))
 
     async def awrap_model_call(
         self,
@@ -143,7 +141,15 @@ class StepRoutingMiddleware(AgentMiddleware[StepRoutingState, Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ExtendedModelResponse[Any]:
         """Route one model call of the loop in the running event loop; otherwise as `wrap_model_call`."""
-        return await drive.arun(self._turn(_Calls(request, handler)))
+        return await drive.arun(self._routed(_Calls(request, handler)))
+
+    def _routed(self, calls: "_Calls") -> Flow[ExtendedModelResponse[Any]]:
+        """Route the call by the router of its arm."""
+        if self.arms.canary is None:
+            return self._turn(calls)
+        config, mine = _config_of_node(), copy(self)
+        mine.router = self.arms.draw(config, metadata_of(config)).router
+        return mine._turn(calls)  # noqa: SLF001 - its own kind
 
     def _turn(self, calls: "_Calls") -> Flow[ExtendedModelResponse[Any]]:
         """Route the call, and ask `synthesis` where a tier below it gave the final answer."""

@@ -38,7 +38,7 @@ from langroute.shapes import (
     Wanted,
     listed,
 )
-from langroute.trials import ShadowPolicy
+from langroute.trials import CanaryPolicy, ShadowPolicy
 from langroute.tuning.named import ScoreModel, paths_from
 from langroute.verifiers import VerifierSpec
 from langroute.written import (
@@ -54,6 +54,7 @@ from langroute.written import (
 
 __all__ = [
     "BudgetPolicy",
+    "CanaryPolicy",
     "ClassifyPolicy",
     "DifficultyPolicy",
     "KeyBudgetPolicy",
@@ -288,6 +289,8 @@ class Policy(Written):
         BeforeValidator(listed, json_schema_input_type=ShadowPolicy | tuple[ShadowPolicy, ...]),
     ] = Field(default=(), max_length=100, examples=[{"step": "synthesis", "share": 0.02}])
     """Steps whose cheap replies the top tier is asked for as well, now and then, to measure misroutes."""
+    canary: CanaryPolicy | None = None
+    """Another policy, through which a share of all threads goes."""
     cache_margin: Annotated[Usd, Field(le=10)] = 0.1
     """Share by which another endpoint must be cheaper before a conversation leaves its cached prefix."""
 
@@ -360,6 +363,7 @@ class Policy(Written):
         """
         order = [list(self.tiers), list(self.steps)]  # order is meaning here, and sorted away below
         order += [[named.score.digest] for _, named in scores_of(self)]
+        order += [[self.canary.policy.policy.digest]] if self.canary is not None else []
         canonical = json.dumps([order, self.model_dump(mode="json")], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 

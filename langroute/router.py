@@ -61,6 +61,8 @@ class Router:
         ledger: Where every decision is kept, and budgets and circuit breakers for all processes: a `Ledger`,
             or what it takes: a URL or a path. Without it that of the environment's `LANGROUTE_LEDGER`;
             without either, no decision is kept, and budgets and breakers are this router's.
+        accounts: Where budgets are kept where there is no ledger: those of a router to share them with.
+        arm: Which of two policies side by side this one is, and how likely a thread is to come to it.
         clock: Monotonic seconds; injected by tests.
         rng: Random numbers in [0, 1), for the jitter of the breakers; injected by tests.
 
@@ -82,6 +84,8 @@ class Router:
         difficulty_classifier: Any = None,
         classifiers_boundary: str = "hosted",
         ledger: Any = None,
+        accounts: Store | None = None,
+        arm: tuple[str | None, float] = (None, 1.0),
         clock: Callable[[], float] = time.perf_counter,
         rng: Callable[[], float] = random.random,
     ) -> None:
@@ -93,7 +97,7 @@ class Router:
         """Where every decision is kept; None where nobody asked for it."""
         self.keeper = None if self.ledger is None else Keeper(self.ledger, policy, self.endpoints)
         _share(self.ledger, self.breakers, self.endpoints)
-        self.budget = budget_of(policy, self.endpoints, _accounts(self.ledger))
+        self.budget = budget_of(policy, self.endpoints, _accounts(self.ledger) or accounts)
         """What may be spent; None where the policy states no limit."""
         embedder = Embedder(embeddings, embeddings_boundary) if embeddings is not None else None
         where = (classifiers_boundary, policy.classify.timeout_s)
@@ -101,7 +105,12 @@ class Router:
         difficulty = DecisionModel.of(difficulty_classifier, "difficulty_classifier", *where)
         self.finder = StepFinder(policy, self.endpoints, embedder, steps)
         self.planner = Planner(
-            policy, self.endpoints, embedder, difficulty_model=difficulty, unavailable=self._obstacle
+            policy,
+            self.endpoints,
+            embedder,
+            difficulty_model=difficulty,
+            unavailable=self._obstacle,
+            arm=arm,
         )
         self.shadows: Shadowing | None = None
         """Asks the top tier as well, now and then: see `langroute.shadowing`, which sets it."""

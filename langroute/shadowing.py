@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableConfig
 
 from langroute.admission import BUDGET
 from langroute.asking import ask
@@ -204,8 +205,8 @@ class _Shadow:
         """Return what the top tier replies, by the way every call takes; None where it gave nothing."""
         assert self.strong is not None  # noqa: S101 - chosen before
         top, name = self.shadows.top, self.strong.name
-        cascade = Cascade(self.shadows.router, again, {"tags": ["langroute:shadow"]})
-        cascade.call_id = self.decision.call_id
+        marked: RunnableConfig = {"tags": ["langroute:shadow"]}
+        cascade = Cascade(self.shadows.router, again, marked, self.decision.call_id)
         plan = Plan(self.rule.step, (Rung(top, (Choice(name),)),), deadline_s=_PATIENCE_S)
         try:
             answered = yield from cascade.make(cascade.judged_by(plan), plan, Call(top, name, "start"))

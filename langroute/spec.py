@@ -16,6 +16,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.prompts import BaseChatPromptTemplate, PromptTemplate
 from langchain_core.runnables import Runnable, RunnableConfig
 
+from langroute.arms import Arms
 from langroute.calls import ModelCall
 from langroute.cascade import Accept, Ask, Call, Move
 from langroute.chat_model import RoutedChatModel
@@ -26,7 +27,9 @@ from langroute.following import Cascade
 from langroute.keeping import template_digest
 from langroute.policy import Policy
 from langroute.replies import Reply, finished
+from langroute.router import Router
 from langroute.runs import show_whole
+from langroute.steps import metadata_of
 from langroute.targets import BoundSchema, BoundTools
 
 if TYPE_CHECKING:
@@ -80,7 +83,7 @@ class StepSpec:
         binding = BoundSchema(schema) if schema is not None else BoundTools(tuple(tools)) if tools else None
         if step is None:
             step = name if name in model.policy.steps else model.router.finder.declared_step(name) or name
-        nodes = Nodes.of(name, model, step, judged=_is_judged(model.policy, step, binding))
+        nodes = Nodes.of(name, model.arms.all, step, binding)
         answers = None if answer_store is None else _answers(answer_store)
         return cls(model, step, prompt, output, schema, binding, documents, nodes, answers)
 
@@ -103,6 +106,27 @@ class StepSpec:
         return replace(
             self, gathered=get_origin(hints.get(self.output)) is list or hints.get(self.output) is list
         )
+
+    def in_arm(self, values: Mapping[str, Any], config: RunnableConfig) -> "StepSpec":
+        """Return the spec as a run goes by it: a visit under way stays in its arm, another's is drawn."""
+        arms = self.model.arms
+        if arms.canary is None:
+            return self
+        plan = (values.get(self.channel) or {}).get("plan")
+        drawn = arms.draw(config, metadata_of(config)).router if plan is None else arms.named(plan.get("arm"))
+        return self.by(drawn)
+
+    def in_every_arm(self) -> "list[StepSpec]":
+        """Return the spec by the policy, and by its canary where it has one."""
+        arms = self.model.arms
+        return [self] if arms.canary is None else [self.by(router) for router in arms.all]
+
+    def by(self, router: Router) -> "StepSpec":
+        """Return the spec whose calls all go by one of the policy's routers."""
+        model = self.model.model_copy(update={"policy": router.policy})
+        vars(model)["_bound"] = Arms(router)
+        own = replace(self, model=model)
+        return own if own.blame == self.blame else replace(own, earlier=None)
 
     @property
     def channel(self) -> str:
@@ -245,16 +269,29 @@ class Nodes:
     judged: bool
 
     @classmethod
-    def of(cls, name: str, model: RoutedChatModel, step: str, *, judged: bool) -> "Nodes":
-        """Return the nodes of a step: every tier that its cascade or its stakes can reach."""
-        policy, bound, rank = model.policy, model.policy.step(step), model.router.rank
+    def of(cls, name: str, routers: Sequence[Router], step: str, binding: Any) -> "Nodes":
+        """Return the nodes of a step: those of its policy, and with them those of the policy's canary."""
+        each = [cls._of_one(name, router, step, binding) for router in routers]
+        tiers = dict.fromkeys(tier for nodes in each for tier in nodes.endpoints)
+        endpoints = {
+            tier: {end: node for nodes in each for end, node in nodes.endpoints.get(tier, {}).items()}
+            for tier in tiers
+        }
+        flags = ("repairing", "asks", "judged")
+        return cls(name, endpoints, *(any(getattr(nodes, flag) for nodes in each) for flag in flags))
+
+    @classmethod
+    def _of_one(cls, name: str, router: Router, step: str, binding: Any) -> "Nodes":
+        """Return the nodes of a step by one policy: every tier that its cascade or its stakes can reach."""
+        policy, bound, rank = router.policy, router.policy.step(step), router.rank
+        judged = _is_judged(policy, step, binding)
         demanded = (level.tier for level in policy.stakes.levels.values())
         # Stakes may demand what the cascade does not reach; what it reaches they only start higher in.
         reachable = {*bound.cascade, *(tier for tier in demanded if rank(tier) > rank(bound.cascade[-1]))}
         endpoints = {
             tier: {
                 endpoint.name: f"{name}.{tier}.{_node_name(endpoint.name)}"
-                for endpoint in model.router.endpoints.allowed(tier, bound.boundary)
+                for endpoint in router.endpoints.allowed(tier, bound.boundary)
             }
             for tier in policy.tiers
             if tier in reachable

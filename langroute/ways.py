@@ -75,13 +75,14 @@ def ways(spec: StepSpec, *, conversing: bool, blamed: bool = False) -> dict[str,
             gave before stands.
     """
     found: dict[str, dict[str, set[str]]] = {}
-    for plan in possible_plans(spec, conversing=conversing):
-        edges = list(_followed(plan, spec))
+    arms = spec.in_every_arm()
+    for each, plan in ((arm, plan) for arm in arms for plan in possible_plans(arm, conversing=conversing)):
+        edges = list(_followed(plan, each))
         if blamed:
             edges.append((spec.nodes.start, "stands", spec.nodes.accept))
             for start in range(len(plan.rungs)):
                 again = replace(plan, rungs=plan.rungs[start:], on_exhausted="raise")
-                edges += _followed(again, spec, unmet=spec.nodes.accept)
+                edges += _followed(again, each, unmet=spec.nodes.accept)
         for source, label, target in edges:
             found.setdefault(source, {}).setdefault(target, set()).add(label)
     return {
@@ -105,7 +106,8 @@ def possible_plans(spec: StepSpec, *, conversing: bool) -> set[Plan]:
 def _requests(spec: StepSpec, *, conversing: bool) -> Iterator[Request]:
     """Yield requests that differ in all that plans are made of, but for rules and difficulty."""
     policy, router = spec.model.policy, spec.model.router
-    endpoints = [router.endpoints.by_name[name] for tier in spec.nodes.endpoints.values() for name in tier]
+    known = router.endpoints.by_name
+    endpoints = [known[name] for tier in spec.nodes.endpoints.values() for name in tier if name in known]
     output_tokens = policy.step(cast("str", spec.step)).expected_output_tokens
     turns = (size for endpoint in endpoints for size in _turns(endpoint, output_tokens, policy))
     sizes = {1, *(size for size in turns if size > 0)}

@@ -53,8 +53,12 @@ def _affordable(path: Path) -> "Policy":
     from langroute.spending import budget_problems
 
     policy = Policy.load(path)
-    if problems := budget_problems(policy, Endpoints(policy)):
-        raise PolicyError(problems, str(path))
+    checked = [(str(path), policy)]
+    if policy.canary is not None:
+        checked.append((f"{path}: canary {policy.canary.policy.path}", policy.canary.policy.policy))
+    for name, each in checked:
+        if problems := budget_problems(each, Endpoints(each)):
+            raise PolicyError(problems, name)
     return policy
 
 

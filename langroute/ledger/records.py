@@ -194,7 +194,8 @@ class DecisionRecord:
     features: Json
     """What the score is made of: feature to its value; features that add nothing are left out."""
     plan: Json
-    """The plan: its rungs with what each endpoint was expected to cost and take, its limits, its reasons."""
+    """The plan: its rungs with what each endpoint was expected to cost and take, its limits, its reasons, and
+    beside a canary its `arm` (`main` or `canary`) and `arm_propensity`."""
     spend: Json
     """Calls made beside the attempts (classifiers): `purpose`, `endpoint`, `usage`, `cost_usd`."""
     spend_usd: float | None

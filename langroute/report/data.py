@@ -9,6 +9,7 @@ from langroute.report.statistics import Kappa, Rate
 
 __all__ = [
     "Agreement",
+    "ArmRow",
     "Drift",
     "EndpointRow",
     "Flow",
@@ -195,6 +196,29 @@ class PolicyRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ArmRow:
+    """What one arm of a policy and its canary came to."""
+
+    arm: str
+    """`main` or `canary`."""
+    policies: tuple[str, ...]
+    """Digests of the policies that decided in it, most frequent first."""
+    decisions: int
+    cost_per_request_usd: float | None
+    """Mean over the decisions whose cost is known."""
+    cost_low_usd: float | None
+    """Lower end of its 95 % interval; None for fewer than two."""
+    cost_high_usd: float | None
+    accepted: Rate
+    escalated: Rate
+    latency_p50_s: float | None
+    latency_p95_s: float | None
+    right: Rate | None
+    """Labelled decisions that the label calls right; None: too few labels."""
+    labels: int
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointRow:
     """How one endpoint did."""
 
@@ -343,6 +367,8 @@ class ReportData:
     timeline: Timeline
     flow: Flow
     policies: tuple[PolicyRow, ...]
+    arms: tuple[ArmRow, ...]
+    """The policy beside its canary; none where it has none."""
     endpoints: tuple[EndpointRow, ...]
     verifiers: tuple[VerifierRow, ...]
     shadows: tuple[ShadowRow, ...]

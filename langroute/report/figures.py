@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from langroute.ledger.records import DecisionRecord
+from langroute.report.arms import ArmCounts, arm_of
 from langroute.report.data import MismatchRow, PolicyRow, ReportData, Saving, StepRow
 from langroute.report.details import (
     EndpointCounts,
@@ -43,6 +44,7 @@ class Figures:
         self._policies: dict[str, Tally] = {}
         self._endpoints: dict[str, EndpointCounts] = {}
         self._verifiers: dict[str, VerifierCounts] = {}
+        self._arms: dict[str, ArmCounts] = {}
         self._shadows: dict[str, ShadowCounts] = {}
         self._tiers: dict[str, Beside] = {}
         self._tops: dict[str, int] = {}
@@ -74,6 +76,8 @@ class Figures:
         for verdict, of_reply in verdicts_of(record, label):
             name = capped(self._verifiers, str(verdict["verifier"]))
             _of(self._verifiers, name, VerifierCounts).add(verdict, of_reply)
+        if (arm := arm_of(record)) is not None:
+            _of(self._arms, arm, ArmCounts).add(record, cost_usd, label)
         for shadow in record.shadows:
             _of(self._shadows, step, ShadowCounts).add(shadow)
         if record.mismatch is not None:
@@ -126,6 +130,7 @@ class Figures:
             timeline=self._slices.shown(),
             flow=self._ways.flow(),
             policies=self._policy_rows(top_tier),
+            arms=tuple(counts.row(arm) for arm, counts in sorted(self._arms.items(), reverse=True)),
             endpoints=tuple(counts.row(name) for name, counts in sorted(self._endpoints.items())),
             verifiers=tuple(counts.row(name) for name, counts in sorted(self._verifiers.items())),
             shadows=tuple(counts.row(step) for step, counts in sorted(self._shadows.items())),

@@ -158,6 +158,12 @@ window.langroute = (() => {
       ["step", (r) => r.step], ["decisions", (r) => count(r.totals.decisions), "n"],
       ...ratesOf(data.totals).map(([name], i) => [name, (r) => rated(...ratesOf(r.totals)[i].slice(1)), "n"]),
     ], rows);
+    table("arms", "The policy beside its canary, with 95 % intervals", [
+      ["arm", (r) => r.arm], ["policy", (r) => r.policies.slice(0, 3).join(", "), "t"], ["decisions", (r) => count(r.decisions), "n"],
+      ["cost a request", (r) => usd(r.cost_per_request_usd) + (known(r.cost_low_usd) ? ` (${usd(r.cost_low_usd)} to ${usd(r.cost_high_usd)})` : ""), "n"],
+      ["accepted", (r) => rated(r.accepted), "n"], ["escalated", (r) => rated(r.escalated), "n"],
+      ["p50", (r) => seconds(r.latency_p50_s), "n"], ["p95", (r) => seconds(r.latency_p95_s), "n"], ["right", (r) => rated(r.right, tooFew(r.labels)), "n"],
+    ], data.arms, "The policy has no canary.");
     table("shadows", "Shadows by step, with 95 % intervals", [
       ["step", (r) => r.step], ["compared", (r) => count(r.misrouted.of), "n"], ["cheap wrong, top tier right", (r) => rated(r.misrouted), "n"],
       ["both wrong", (r) => count(r.neither), "n"], ["judge unsure", (r) => count(r.unsure), "n"],

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 __all__ = [
+    "Z_95",
     "Kappa",
     "Quantiles",
     "Rate",
@@ -21,7 +22,7 @@ __all__ = [
 ]
 
 
-_Z_95 = 1.959963984540054
+Z_95 = 1.959963984540054
 """The normal quantile of a two-sided 95 % interval."""
 
 
@@ -47,9 +48,9 @@ def wilson(count: int, of: int) -> Rate:
 
 def _rate(count: int, of: int, share: float, effective: float) -> Rate:
     """Return a share with the interval that so many cases of equal weight would give it."""
-    z2 = _Z_95**2
+    z2 = Z_95**2
     centre = (share + z2 / (2 * effective)) / (1 + z2 / effective)
-    half = _Z_95 / (1 + z2 / effective)
+    half = Z_95 / (1 + z2 / effective)
     half *= math.sqrt(share * (1 - share) / effective + z2 / (4 * effective * effective))
     low = 0.0 if count == 0 else max(0.0, centre - half)
     return Rate(count, of, share, low, 1.0 if count == of else min(1.0, centre + half))

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from langroute.redaction import printable
-from langroute.report.data import Drift, ReportData, Rise, Saving, StepRow, Totals, VerifierRow
+from langroute.report.data import ArmRow, Drift, ReportData, Rise, Saving, StepRow, Totals, VerifierRow
 from langroute.report.statistics import Rate
 from langroute.report.wording import beyond_chance, day, percent, rate, seconds, too_few, usd
 
@@ -42,6 +42,7 @@ def _parts(data: ReportData) -> Iterator[RenderableType]:
         yield _said(data.labels_note, "dim")
     yield _table("what the top tier says to cheap replies (shadows)", _SHADOWS, data.shadows)
     yield _table("policies", _policy_columns(data), data.policies)
+    yield _table("the policy beside its canary", _arm_columns(data), data.arms)
     yield drift_tables(data.recent_s, data.drift, data.rises)
     yield _table("calls that look like another step", _MISMATCHES, data.mismatches)
     for line in data.omitted:
@@ -193,6 +194,25 @@ def _policy_columns(data: ReportData) -> list[_Column]:
         ("right", lambda row: rate(row.right, too_few(row.labels, data.least_labels)), True),
         ("saved", lambda row: _saved(row.saving), True),
     ]
+
+
+def _arm_columns(data: ReportData) -> list[_Column]:
+    return [
+        ("arm", lambda row: row.arm, False),
+        ("policy", lambda row: ", ".join(row.policies[:3]), False),
+        ("decisions", lambda row: f"{row.decisions:,}", True),
+        ("cost a request", _mean_cost, True),
+        ("accepted", lambda row: rate(row.accepted), True),
+        ("escalated", lambda row: rate(row.escalated), True),
+        ("p50 / p95", lambda row: f"{seconds(row.latency_p50_s)} / {seconds(row.latency_p95_s)}", True),
+        ("right", lambda row: rate(row.right, too_few(row.labels, data.least_labels)), True),
+    ]
+
+
+def _mean_cost(row: ArmRow) -> str:
+    if row.cost_low_usd is None:
+        return usd(row.cost_per_request_usd)
+    return f"{usd(row.cost_per_request_usd)} ({usd(row.cost_low_usd)} to {usd(row.cost_high_usd)})"
 
 
 _SHADOWS: list[_Column] = [

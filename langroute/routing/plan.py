@@ -67,6 +67,7 @@ class Planner:
         *,
         difficulty_model: DecisionModel | None = None,
         unavailable: Callable[["Endpoint"], Obstacle | None] | None = None,
+        arm: tuple[str | None, float] = (None, 1.0),
     ) -> None:
         """Compile a policy.
 
@@ -77,7 +78,9 @@ class Planner:
             difficulty_model: Scores the difficulty in place of langroute's own score.
             unavailable: Says what is in the way of calling an endpoint now, None where nothing is; the last
                 endpoint of a step stays, whatever it says.
+            arm: Which arm the policy is, and how likely a thread is to come to it: see `langroute.arms`.
         """
+        self._arm, self._arm_propensity = arm
         self._policy = policy
         self._ranks = {tier: rank for rank, tier in enumerate(policy.tiers)}
         self._embedder = embedder
@@ -117,7 +120,14 @@ class Planner:
         choice = Choice(endpoint.name, None, endpoint.expected_s, endpoint.context_tokens)
         rungs = (Rung(cascade[0].tier, (choice,)),)
         return endpoint, Plan(
-            name, rungs, step.repair, step.on_exhausted, reasons=(bound,), deadline_s=step.deadline_s
+            name,
+            rungs,
+            step.repair,
+            step.on_exhausted,
+            reasons=(bound,),
+            deadline_s=step.deadline_s,
+            arm=self._arm,
+            arm_propensity=self._arm_propensity,
         )
 
     def plan(self, request: Request, answer: StepAnswer) -> Flow[Plan]:
@@ -169,7 +179,13 @@ class Planner:
             step.continue_streams,
             propensity=propensity,
             least=None if least == step.cascade[0] else least,
+            arm=self._arm,
+            arm_propensity=self._arm_propensity,
         )
+
+    def nothing(self, step: str, why: str) -> Plan:
+        """Return the plan of a step for which nothing may be called: it stands in the record of that."""
+        return Plan(step, (), reasons=(why,), arm=self._arm, arm_propensity=self._arm_propensity)
 
     def fixed(self, request: Request, answer: StepAnswer) -> Plan | None:
         """Return the plan of a request that leaves nothing to weigh or to wait for; None where it does."""

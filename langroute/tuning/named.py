@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from langroute.tuning.files import ScoreFileError, load_score
 
-__all__ = ["NamedScore", "ScoreModel", "paths_from"]
+__all__ = ["NamedScore", "ScoreModel", "paths_from", "placed"]
 
 _FOLDER: ContextVar[Path] = ContextVar("langroute_scores_folder", default=Path())
 
@@ -28,7 +28,7 @@ class NamedScore:
 
 @contextmanager
 def paths_from(folder: Path) -> Iterator[None]:
-    """Read relative paths of scores from a folder: that of the policy file which names them."""
+    """Read relative paths in a policy from a folder: that of the policy file which names them."""
     token = _FOLDER.set(folder)
     try:
         yield
@@ -36,12 +36,17 @@ def paths_from(folder: Path) -> Iterator[None]:
         _FOLDER.reset(token)
 
 
+def placed(path: str | Path) -> Path:
+    """Return a path that a policy names; a relative one starts at the policy's file."""
+    return _FOLDER.get() / path
+
+
 def _read(value: Any) -> NamedScore:
     if isinstance(value, NamedScore):
         return value
     if isinstance(value, str | Path) and str(value):
         try:
-            return NamedScore(str(value), load_score(_FOLDER.get() / value))
+            return NamedScore(str(value), load_score(placed(value)))
         except ScoreFileError as error:
             found, _, remedy = str(error).rpartition(": ")
             details = {"found": found or str(error), "remedy": f"{remedy[:1].upper()}{remedy[1:]}."}
