@@ -88,6 +88,14 @@ def test_without_a_thread_or_a_value_there_is_no_thread_and_the_common_account_o
     assert purse(budget(CALL)).places == ()
 
 
+def test_a_shadow_has_an_account_of_its_own_for_its_step_and_day() -> None:
+    shadow = Limit("shadow.per_day_usd", "shadow", pico_of(1.0), "synthesis")
+    account = "shadow synthesis 1970-01-02"
+    assert claims(budget(shadow)) == [
+        Claim("shadow.per_day_usd", account, pico_of(1.0), None, "1970-01-02"),
+    ]
+
+
 def test_a_run_has_an_account_in_this_process_before_the_store_is_asked() -> None:
     made, graph = budget(RUN, DAY), object()
     (own, own_claims), (store, _) = purse(made, graph).places

@@ -619,3 +619,24 @@ def test_outcomes_of_many_threads_are_all_counted(clock: Clock) -> None:
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(lambda _: serve(health, 100), range(THREADS)))
     assert health.state(A)["good"] == 100 * THREADS
+
+
+# Shared --------------------------------------------------------------------------------------------------
+
+
+def test_a_shared_breaker_is_one_for_both_routers_and_others_stay_their_own(
+    health: Health, clock: Clock
+) -> None:
+    other = Health([A, "small-b"], clock=clock, rng=lambda: 0.0)
+    other.share(A, health)
+    fail(health, 5)
+    assert [known.state(A)["state"] for known in (health, other)] == ["open", "open"]
+    for _ in range(5):
+        other.failed("small-b", ticket_of(other, "small-b"), "timeout")
+    assert [known.state("small-b")["state"] for known in (health, other)] == ["closed", "open"]
+
+
+def ticket_of(health: Health, endpoint: str) -> int:
+    ticket = health.admit(endpoint)
+    assert isinstance(ticket, int)
+    return ticket

@@ -16,7 +16,17 @@ from langroute.cost import Price, Usage, usage_of
 from langroute.endpoints import Endpoint, Endpoints
 from langroute.policy import BudgetPolicy, ModelSpec
 from langroute.request import Request
-from langroute.spending import bill, budget_of, guess, guessed, limits_of, purse_of, worst_usd
+from langroute.spending import (
+    bill,
+    budget_of,
+    budget_problems,
+    guess,
+    guessed,
+    limits_of,
+    purse_of,
+    shadow_budget,
+    worst_usd,
+)
 from langroute.testing import ScriptedChatModel
 
 
@@ -376,3 +386,37 @@ def test_an_endpoint_that_a_step_may_not_use_makes_no_limit_high_enough() -> Non
     assert [message.partition(":")[2] for _, _, message, _ in told] == [
         " 0.016000 USD on `near`, its cheapest endpoint"
     ]
+
+
+def shadowing(shadow: dict[str, Any], *models: Any) -> Policy:
+    """Return a policy of two tiers of which the top one, of these models, is asked as well."""
+    specs = [{"model": ScriptedChatModel(reply="Yes."), "name": name, **spec} for name, spec in models]
+    small = {"model": ScriptedChatModel(reply="Yes."), "name": "small"}
+    tiers = {"small": {"models": [small]}, "large": {"models": specs}}
+    steps = {"answer": {"cascade": ["small", "large"], "verify": "no_refusal"}}
+    return Policy.load({"tiers": tiers, "steps": steps, "shadow": {"step": "answer", "share": 0.1, **shadow}})
+
+
+def test_a_shadow_has_a_budget_of_its_own_over_the_store() -> None:
+    (shadow,) = shadowing({"per_day_usd": 0.5}, ("a", PRICED)).shadow
+    store = Memory()
+    budget = shadow_budget(shadow, store)
+    assert budget.store is store
+    assert budget.limits == (Limit("shadow.per_day_usd", "shadow", pico_of(0.5), "answer"),)
+
+
+@pytest.mark.parametrize(
+    ("shadow", "models", "expected"),
+    [
+        ({}, [("a", PRICED)], []),
+        ({"per_day_usd": 0.004}, [("a", PRICED), ("b", CHEAP)], []),
+        ({"per_day_usd": 0.0039}, [("a", PRICED), ("b", CHEAP)], ["shadow[0].per_day_usd"]),
+        ({}, [("a", PRICED), ("b", {})], ["tiers.large.models[1].price"]),
+        ({"compare": {"judge": {"tier": "small"}}}, [("a", PRICED)], ["tiers.small.models[0].price"]),
+    ],
+)
+def test_a_shadow_that_its_budget_cannot_hold_is_told_once(
+    shadow: dict[str, Any], models: list[Any], expected: list[str]
+) -> None:
+    policy = shadowing(shadow, *models)
+    assert [problem.path for problem in budget_problems(policy, Endpoints(policy))] == expected
