@@ -5,6 +5,7 @@ from collections import Counter
 
 from langroute.ledger.records import DecisionRecord
 from langroute.report.data import ArmRow
+from langroute.report.labels import Label
 from langroute.report.statistics import Z_95, Quantiles
 from langroute.report.tally import Tally, capped
 
@@ -25,7 +26,7 @@ class ArmCounts:
         self._policies: Counter[str] = Counter()
         self._known, self._mean_usd, self._squares = 0, 0.0, 0.0
 
-    def add(self, record: DecisionRecord, cost_usd: float | None, label: float | None) -> None:
+    def add(self, record: DecisionRecord, cost_usd: float | None, label: Label | None) -> None:
         """Count one decision."""
         self._tally.add(record, cost_usd, label)
         self._latency.add(record.latency_s)
