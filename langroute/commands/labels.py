@@ -36,7 +36,8 @@ def draw(
     from langroute.ledger.reading import Filter
     from langroute.policy import Policy
     from langroute.report.drawing import draw as drawn_from
-    from langroute.report.making import difficulties_of, moment
+    from langroute.report.explorer import DIFFICULTY
+    from langroute.report.making import moment, thresholds_of
     from langroute.report.scored import COLUMNS
     from langroute.report.spreadsheet import write_csv
 
@@ -44,7 +45,8 @@ def draw(
     wanted = Filter(step=step, since_s=moment(since, now), until_s=moment(until, now))
     if path.exists():
         raise bad_input(f"{path} is there already, and may hold scores: name another file")
-    thresholds = difficulties_of(None if policy is None else Policy.load(policy))
+    all_thresholds = {} if policy is None else thresholds_of(Policy.load(policy))
+    thresholds = {step: found[DIFFICULTY] for step, found in all_thresholds.items() if DIFFICULTY in found}
     with opened_ledger(ledger) as opened, progress() as shown:
         drawn, sizes = drawn_from(
             opened.store, count, wanted=wanted, seed=seed, thresholds=thresholds, progress=shown
@@ -67,7 +69,7 @@ def read(
     source: Annotated[str, typer.Option(help="Who gave the scores: a name for each who labels.")] = "person",
 ) -> None:
     """Keep the scores in a file as feedback. Read again it adds nothing; a changed score is changed."""
-    from langroute.report.labels import JUDGE
+    from langroute.ledger.labels import JUDGE
     from langroute.report.scored import keep_scores
 
     if source in ("", JUDGE):

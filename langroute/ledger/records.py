@@ -227,18 +227,6 @@ class DecisionRecord:
     """What the top tier was asked as well, to measure."""
 
     @property
-    def label(self) -> float | None:
-        """Mean score of the feedback nearest to it: its own, else its run's, else its thread's; None without.
-
-        It is about the reply that was returned.
-        """
-        for about in ("decision", "run", "thread"):
-            scores = [given.score for given in self.feedback if getattr(given, about) is not None]
-            if scores:
-                return sum(scores) / len(scores)
-        return None
-
-    @property
     def cost_usd(self) -> float | None:
         """USD of everything: attempts, drafts, judges, classifiers, shadows; None if a part is unknown."""
         own = (cost for attempt in self.attempts for cost in (attempt.cost_usd, attempt.checks_usd))

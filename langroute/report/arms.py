@@ -3,9 +3,9 @@
 import math
 from collections import Counter
 
+from langroute.ledger.labels import Label
 from langroute.ledger.records import DecisionRecord
 from langroute.report.data import ArmRow
-from langroute.report.labels import Label
 from langroute.report.statistics import Z_95, Quantiles
 from langroute.report.tally import Tally, capped
 

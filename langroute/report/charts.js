@@ -112,6 +112,39 @@
       };
     },
   };
+  // Of all pairs of thresholds those that no other beats in both, cheapest first; a line alone has one of the two.
+  const points = (way, frontier) => {
+    const all = way.cost_usd.flatMap((line, s) => line.map((cost, a) => {
+      const worths = way.quality[Math.min(s, way.quality.length - 1)];
+      return [cost, worths[Math.min(a, worths.length - 1)]];
+    })).filter(([cost, worth]) => known(cost) && known(worth));
+    if (!frontier) return all;
+    let best = -1;
+    return all.sort((one, other) => one[0] - other[0] || other[1] - one[1]).filter(([, worth]) => worth > best && (best = worth, true));
+  };
+  if (langroute.exploring) charts.explorer = () => {
+    const {step, ways, columns} = langroute.exploring();
+    const tones = {routing: "accent", cascade: "third", hybrid: "warn"}, dashes = {routing: "solid", cascade: "dash", hybrid: "dot"};
+    const lines = step.ways.map((way) => {
+      const line = points(way, way.name === "hybrid");
+      return {
+        type: "scatter", mode: "lines", name: way.name, x: line.map(([cost]) => cost), y: line.map(([, worth]) => worth), legendgroup: way.name,
+        line: {color: colour(tones[way.name]), width: 2, dash: dashes[way.name]}, hovertemplate: "%{x:$,.5~f} a request, %{y:.1%}",
+      };
+    });
+    const shown = columns.filter(([, of]) => known(of.cost_usd) && known(of.quality));
+    const signs = {routing: "circle", cascade: "circle", hybrid: "circle", "as it ran": "diamond"};
+    const marks = shown.map(([name, of]) => ({
+      type: "scatter", mode: "markers", name: label(name), x: [of.cost_usd], y: [of.quality], showlegend: !tones[name], legendgroup: name,
+      error_y: {type: "data", symmetric: false, array: [Math.max(of.quality_high - of.quality, 0)], arrayminus: [Math.max(of.quality - of.quality_low, 0)], color: colour(tones[name] ?? "base"), thickness: 1.5, width: 4, visible: known(of.quality_low)},
+      marker: {size: 13, symbol: signs[name] ?? "square", color: colour(tones[name] ?? "card"), line: {color: colour("ink"), width: 2}}, hovertemplate: "%{x:$,.5~f} a request, %{y:.1%}",
+    }));
+    return {
+      traces: [...lines, ...marks],
+      layout: layout({margin: {l: 64, r: 24, t: 24, b: 48}, hovermode: "closest", xaxis: axis({tickprefix: "$", rangemode: "tozero", title: {text: "cost a request", font: {color: colour("muted")}}}), yaxis: axis({tickformat: ".0%", title: {text: "quality", font: {color: colour("muted")}}})}),
+      said: `Cost against quality of ${step.step} at these thresholds. ` + (shown.length ? shown.map(([name, of]) => `${name}: ${usd(of.cost_usd)} a request, quality ${percent(of.quality)}.`).join(" ") : "There is too little feedback for a quality."),
+    };
+  };
   data.drift.forEach((row, number) => {
     charts[`drift-${number}`] = () => {
       const bar = (name, shares, tone) => ({type: "bar", name, x: row.bins.map((_, i) => i), y: shares, marker: {color: colour(tone)}, customdata: row.bins.map((bin) => label(bin)), hovertemplate: "%{customdata}: %{y:.1%}"});
@@ -141,6 +174,7 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
   matchMedia("(max-width: 46rem)").addEventListener("change", again);
   document.addEventListener("themechange", again);
+  document.addEventListener("explore", () => { for (const place of places) if (place.dataset.chart === "explorer" && place.dataset.drawn) draw(place); });
   addEventListener("beforeprint", () => { for (const place of places) if (!place.dataset.drawn) draw(place); });
   langroute.drawAll = () => Promise.all(places.map(draw));
   langroute.charted_ms = performance.now();

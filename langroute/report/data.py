@@ -5,6 +5,7 @@ Money is in USD, times are in seconds, moments in Unix seconds. What is not know
 
 from dataclasses import dataclass
 
+from langroute.report.explorer import Explorer
 from langroute.report.statistics import Kappa, Rate
 
 __all__ = [
@@ -379,3 +380,5 @@ class ReportData:
     mismatches: tuple[MismatchRow, ...]
     omitted: tuple[str, ...]
     """What was left out of a table because there were too many different names."""
+    explorer: Explorer | None = None
+    """What other thresholds would come to; None where it was not asked for, or cannot be worked out here."""

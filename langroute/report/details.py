@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from langroute.ledger.labels import Label, judged
 from langroute.ledger.records import AttemptRecord, DecisionRecord
 from langroute.report.data import Agreement, EndpointRow, StepRow, TriedRow, VerifierRow
-from langroute.report.labels import Label, Labels, judged
+from langroute.report.labels import Labels
 from langroute.report.statistics import Quantiles, kappa, wilson
 from langroute.report.tally import Tally, capped
 

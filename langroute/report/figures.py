@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from langroute.ledger.labels import Label
 from langroute.ledger.records import DecisionRecord
 from langroute.report.arms import ArmCounts, arm_of
 from langroute.report.data import MismatchRow, PolicyRow, ReportData, Saving, StepRow
@@ -16,7 +17,7 @@ from langroute.report.details import (
 )
 from langroute.report.drift import drifts, rises
 from langroute.report.flow import Ways
-from langroute.report.labels import LEAST_LABELS, Label
+from langroute.report.labels import LEAST_LABELS
 from langroute.report.shadows import ShadowCounts
 from langroute.report.slices import Slice, Slices, recent_index, recent_since
 from langroute.report.statistics import wilson

@@ -6,8 +6,8 @@ import json
 from collections import deque
 from typing import Any
 
+from langroute.ledger.labels import RIGHT_FROM
 from langroute.ledger.records import AttemptRecord, DecisionRecord
-from langroute.report.labels import RIGHT_FROM
 from langroute.report.tally import capped
 
 __all__ = ["FLAGS", "MOST_LISTED", "Listing", "finite_json"]

@@ -5,16 +5,18 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from langroute.checking import bindings
 from langroute.errors import LangrouteError, LedgerError
+from langroute.ledger.labels import labelled
 from langroute.report.data import ReportData
 from langroute.report.details import Settings
+from langroute.report.explorer import DIFFICULTY, Explores
 from langroute.report.figures import Figures
-from langroute.report.labels import labelled
 from langroute.report.listing import Listing
 from langroute.report.page import page
 
@@ -22,11 +24,11 @@ if TYPE_CHECKING:
     from langroute.ledger.store import Store
     from langroute.policy import Policy, StepPolicy
 
-__all__ = ["difficulties_of", "moment", "read", "replacing", "settings_of", "write_page"]
+__all__ = ["moment", "read", "replacing", "settings_of", "thresholds_of", "write_page"]
 
 _UNITS_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _AGO = re.compile(r"(\d{1,6})([mhdw])")
-_LEAST = {"min": "at least", "max": "at most"}
+_BOUNDS = {"min": "at least", "max": "at most"}
 
 
 def moment(written: str | None, now: datetime) -> float | None:
@@ -58,6 +60,7 @@ def read(
     *,
     settings: Settings | None = None,
     listing: int | None = None,
+    explorer: Explores | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[ReportData, Listing]:
     """Return what a ledger's decisions come to, and the latest of them for a page.
@@ -68,6 +71,7 @@ def read(
         until_s: Unix seconds before which they do.
         settings: What the policy says of each step, see `settings_of`.
         listing: How many decisions to list; None lists none.
+        explorer: Works out what other thresholds come to; None leaves it out.
         progress: Told now and then how many decisions of how many are read.
 
     Raises:
@@ -83,6 +87,8 @@ def read(
         figures.add(record, label)
         if listing is not None:
             listed.add(record, None if label is None else label.score)
+        if explorer is not None:
+            explorer.add(record, None if label is None else label.score)
         if progress is not None and number % 500 == 0:
             progress(number, expected)
     if not figures.decisions:
@@ -91,7 +97,8 @@ def read(
             f"the ledger {store.name} has no decision{when}: give a router ledger= (or set LANGROUTE_LEDGER)"
             " and let it decide something"
         )
-    return figures.data(settings), listed
+    explored = explorer.data() if explorer is not None else None
+    return replace(figures.data(settings), explorer=explored), listed
 
 
 def _shown(name: str) -> str:
@@ -105,32 +112,34 @@ def settings_of(policy: "Policy") -> Settings:
     The step `""` is the default, which holds for every step that the policy does not name.
     """
     return {
-        _name(loc): {
-            "threshold": ", ".join(_thresholds(step)),
+        name: {
+            "threshold": ", ".join(f"{score} {bound} {value:g}" for score, bound, value in _thresholds(step)),
             "reviewed": step.reviewed.isoformat() if step.reviewed else "",
         }
-        for loc, step in bindings(policy)
+        for name, step in _steps(policy)
     }
 
 
-def difficulties_of(policy: "Policy | None") -> dict[str, float]:
-    """Return the difficulty from which each step of a policy starts higher; `""` is the default's."""
-    found = {} if policy is None else {_name(loc): step.route.difficulty for loc, step in bindings(policy)}
-    return {name: route.threshold for name, route in found.items() if route is not None}
+def thresholds_of(policy: "Policy") -> dict[str, dict[str, float]]:
+    """Return the thresholds of each step by the score that must reach them; `""` is the default step."""
+    return {
+        name: {score: value for score, bound, value in _thresholds(step) if bound != _BOUNDS["max"]}
+        for name, step in _steps(policy)
+    }
 
 
-def _name(loc: tuple[str | int, ...]) -> str:
-    return "" if loc == ("default",) else str(loc[-1])
+def _steps(policy: "Policy") -> Iterator[tuple[str, "StepPolicy"]]:
+    return ((str(loc[-1]) if loc != ("default",) else "", step) for loc, step in bindings(policy))
 
 
-def _thresholds(step: "StepPolicy") -> Iterator[str]:
+def _thresholds(step: "StepPolicy") -> Iterator[tuple[str, str, float]]:
     if step.route.difficulty is not None:
-        yield f"difficulty below {step.route.difficulty.threshold:g}"
+        yield DIFFICULTY, "below", step.route.difficulty.threshold
     for verifier in step.verify:
-        for name, bound in _LEAST.items():
+        for name, bound in _BOUNDS.items():
             value = getattr(verifier, name, None)
             if isinstance(value, int | float):
-                yield f"{verifier.name} {bound} {value:g}"
+                yield verifier.name, bound, value
 
 
 def write_page(target: Path, data: ReportData, listing: Listing) -> int:

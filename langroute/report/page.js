@@ -22,17 +22,19 @@ window.langroute = (() => {
   // Numbers ------------------------------------------------------------------------------------------------
   const grouped = new Intl.NumberFormat("en-US");
   const cents = new Intl.NumberFormat("en-US", {style: "currency", currency: "USD"});
-  const fine = new Intl.NumberFormat("en-US", {style: "currency", currency: "USD", maximumSignificantDigits: 3});
+  const fine = new Intl.NumberFormat("en-US", {style: "currency", currency: "USD", minimumSignificantDigits: 3, maximumSignificantDigits: 3});
   const known = (value) => value !== null && value !== undefined;
   const count = (value) => (known(value) ? grouped.format(value) : "");
   const usd = (value) => {
     if (!known(value)) return "unknown";
     return (Math.abs(value) >= 1 || value === 0 ? cents : fine).format(value);
   };
+  // Ties go to the even digit, as on the command line.
+  const digits = [0, 1].map((n) => new Intl.NumberFormat("en-US", {minimumFractionDigits: n, maximumFractionDigits: n, roundingMode: "halfEven", useGrouping: false}));
   const percent = (share) => {
     if (!known(share)) return "";
     const all = share > 0.9905 && share < 1;
-    const written = (share * 100).toFixed(Math.abs(share) < 0.0995 || all ? 1 : 0);
+    const written = digits[Math.abs(share) < 0.0995 || all ? 1 : 0].format(share * 100);
     if (all && written === "100.0") return "> 99.9%";
     return (written === "-0.0" ? "0.0" : written) + "%";
   };

@@ -1,4 +1,4 @@
-"""The report as one HTML file that asks nothing of the network and runs nothing but its own three scripts.
+"""The report as one HTML file that asks nothing of the network and runs nothing but its own scripts.
 
 What the file shows is data: it stands in blocks that no browser runs, and its scripts write it by
 `textContent` alone. A `Content-Security-Policy` allows these scripts by their digests and nothing else.
@@ -30,7 +30,7 @@ _ONLY_OURS = (
 """Of the page's policy: nothing is fetched, and style alone, which reaches nothing, need not be known."""
 
 _PLACES = re.compile(r"<!--(\w+)-->")
-_SCRIPTS = ("page.js", "decisions.js", "charts.js")
+_SCRIPTS = ("page.js", "explorer.js", "decisions.js", "charts.js")
 
 
 def chart_library() -> str:
@@ -69,6 +69,7 @@ def page(data: ReportData, listing: Mapping[str, Any], details: Sequence[str]) -
         "listing": [_inert(listing)],
         "details": [_block(number, packed) for number, packed in enumerate(details)],
         "page": [own["page.js"]],
+        "explorer": [own["explorer.js"]],
         "decisions": [own["decisions.js"]],
         "library": [library],
         "charts": [own["charts.js"]],

@@ -1,6 +1,6 @@
 """The report in a terminal."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -8,10 +8,11 @@ from rich.text import Text
 
 from langroute.redaction import printable
 from langroute.report.data import ArmRow, Drift, ReportData, Rise, Saving, StepRow, Totals, VerifierRow
+from langroute.report.explorer import DIFFICULTY, Explorer, Outlook, StepExplorer
 from langroute.report.statistics import Rate
 from langroute.report.wording import beyond_chance, day, percent, rate, seconds, too_few, usd
 
-__all__ = ["drift_tables", "tables"]
+__all__ = ["drift_tables", "explored", "tables"]
 
 _SHOWN_ROWS = 30
 """Rows of a table in a terminal; the page and `--json` have them all."""
@@ -25,6 +26,47 @@ _Column = tuple[str, Callable[..., str], bool]
 def tables(data: ReportData) -> Group:
     """Return the report as tables, one below the other."""
     return Group(*_parts(data))
+
+
+def explored(explorer: Explorer, steps: Container[str]) -> Group:
+    """Return what these steps would come to at the thresholds that the explorer begins with."""
+    shown = [step for step in explorer.steps if step.step in steps]
+    return Group(*map(_explored, shown), _said(explorer.assumption, "dim"))
+
+
+def _explored(step: StepExplorer) -> RenderableType:
+    ways = [(way.name, way.at(step.start_at, step.accept_at)) for way in step.ways]
+    columns: list[_Column] = [("", lambda row: row[0], False)]
+    for name, outlook in (("as it ran", step.ran), *ways, (f"{step.top} everywhere", step.everywhere)):
+        columns.append((name, lambda row, outlook=outlook: row[1](outlook, step), True))
+    start = f"{step.top} from {DIFFICULTY} {step.starts[step.start_at]:g}"
+    accept = f", accepted from {step.score} {step.accepts[step.accept_at]:g}" if step.score else ""
+    return _table(f"{step.step}: {start}{accept} ({step.requests:,} decisions)", columns, _OUTLOOK)
+
+
+def _share_saved(outlook: Outlook, step: StepExplorer) -> str:
+    everywhere_usd = step.everywhere.cost_usd
+    if outlook.cost_usd is None or not everywhere_usd:
+        return "unknown"
+    return percent(1 - outlook.cost_usd / everywhere_usd)
+
+
+def _quality(outlook: Outlook, _: StepExplorer) -> str:
+    if outlook.quality is None:
+        return "too little feedback"
+    return f"{percent(outlook.quality)} ({percent(outlook.quality_low)} to {percent(outlook.quality_high)})"
+
+
+_OUTLOOK: list[tuple[str, Callable[[Outlook, StepExplorer], str]]] = [
+    ("cost a request", lambda outlook, _: usd(outlook.cost_usd)),
+    ("saved", _share_saved),
+    ("quality", _quality),
+    ("latency", lambda outlook, _: seconds(outlook.latency_s) or "unknown"),
+    ("escalated", lambda outlook, _: percent(outlook.escalated)),
+    ("starts at the top", lambda outlook, _: percent(outlook.top_first)),
+    ("estimated", lambda outlook, _: percent(outlook.estimated)),
+    ("quality estimated", lambda outlook, _: percent(outlook.estimated_quality)),
+]
 
 
 def _parts(data: ReportData) -> Iterator[RenderableType]:
@@ -67,9 +109,9 @@ def _table(title: str, columns: Sequence[_Column], rows: Iterable[object]) -> Re
     if not found:
         return Text()
     more = f" (the first {_SHOWN_ROWS} of {len(found):,})" if len(found) > _SHOWN_ROWS else ""
-    table = Table(title=f"\n{title}{more}", title_justify="left", title_style="bold")
+    table = Table(title=_said(f"\n{title}{more}"), title_justify="left", title_style="bold")
     for heading, _, number in columns:
-        table.add_column(heading, justify="right" if number else "left", overflow="fold")
+        table.add_column(_said(heading), justify="right" if number else "left", overflow="fold")
     for row in found[:_SHOWN_ROWS]:
         table.add_row(*(_said(text(row)) for _, text, _ in columns))
     return table

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from operator import not_
 from typing import TypeVar
 
+from langroute.ledger.labels import Label
 from langroute.ledger.records import AttemptRecord, DecisionRecord
 from langroute.report.data import Saving, Totals
-from langroute.report.labels import Label, Labels
+from langroute.report.labels import Labels
 from langroute.report.statistics import Rate, wilson
 
 __all__ = [

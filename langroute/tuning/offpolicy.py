@@ -16,7 +16,10 @@ import numpy as np
 
 from langroute.tuning.guarantee import Floats, mean_bound
 
-__all__ = ["Estimate", "doubly_robust", "inverse_propensity", "measured"]
+__all__ = ["Estimate", "corrected", "cross_fitted", "doubly_robust", "inverse_propensity", "measured"]
+
+_FOLDS = 5
+"""Parts of the log; what is expected of a row is read off the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +111,37 @@ def doubly_robust(
     logged = expected if expected_logged is None else expected_logged
     values = np.where(weights > 0, values, logged)
     most = float(values.max()) if highest is None else highest
-    corrected = expected + weights * (values - logged)
+    each = corrected(values, weights, expected, logged)
     times = _largest(propensity)
     least = float(expected.min()) - times * float(logged.max())
     largest = float(expected.max()) + times * max(most - float(logged.min()), 0.0)
-    low, high = _interval(corrected, min(least, float(corrected.min())), largest, confidence)
-    value = float(corrected.mean())
+    low, high = _interval(each, min(least, float(each.min())), largest, confidence)
+    value = float(each.mean())
     return Estimate(value, low, high, confidence, len(values), _effective(weights), "doubly robust")
+
+
+def corrected(values: Floats, weights: Floats, expected: Floats, logged: Floats | None = None) -> Floats:
+    """Return what is expected of each row, corrected where the policies agree: its mean is `doubly_robust`.
+
+    Args:
+        values: What came of each row, read where its weight is not 0.
+        weights: The other policy's chance of the choice made over the log's; 0 where it makes another.
+        expected: What a model expects of the other policy's choice; not fitted to the same row.
+        logged: What it expects of the choice made; None for the same.
+    """
+    off = np.where(weights > 0, values - (expected if logged is None else logged), 0.0)
+    each: Floats = expected + weights * off
+    return each
+
+
+def cross_fitted(values: Floats, weights: Floats) -> Floats:
+    """Return, for each row, the weighted mean of the rows of other folds; of all where these weigh 0."""
+    folds = np.arange(len(values)) % _FOLDS
+    expected = np.empty(len(values))
+    for fold in range(_FOLDS):
+        others = np.where(folds != fold, weights, 0.0)
+        expected[folds == fold] = np.average(values, weights=others if others.any() else weights)
+    return expected
 
 
 def _weights(propensity: Floats, agrees: Floats) -> Floats:

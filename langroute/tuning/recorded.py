@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from langroute.attempts import Attempt
 from langroute.cascade import Plan
 from langroute.cost import Usage
+from langroute.ledger.labels import labelled
 from langroute.ledger.ledger import Ledger
 from langroute.ledger.reading import Filter, count
 from langroute.ledger.records import AttemptRecord, DecisionRecord
@@ -177,8 +178,8 @@ _SHARED = {each.name for each in fields(Attempt)} & {each.name for each in field
 
 
 def _worth(record: DecisionRecord, row: AttemptRecord, judged_by: str | None) -> float | None:
-    if row.returned and record.label is not None:
-        return record.label
+    if row.returned and (label := labelled(record)) is not None:
+        return label.score
     said = [each for each in row.verdicts or () if each["verifier"] == judged_by and not each["unsure"]]
     return next((each["score"] for each in said if each["score"] is not None), None)
 

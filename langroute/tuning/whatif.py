@@ -12,13 +12,10 @@ import numpy as np
 
 from langroute.cascade import Attempt, Plan
 from langroute.tuning.guarantee import Floats
-from langroute.tuning.offpolicy import Estimate, doubly_robust, measured
+from langroute.tuning.offpolicy import Estimate, cross_fitted, doubly_robust, measured
 from langroute.tuning.replay import Judge, Logged, Replan, Replayed, replay, spent_usd
 
-__all__ = ["WhatIf", "what_if"]
-
-_FOLDS = 5
-"""Parts of the log; what is expected of a row is read off the others."""
+__all__ = ["WhatIf", "tier_means", "what_if"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +146,7 @@ class _Outcomes:
         """Return the outcomes of the requests whose logged outcome is known."""
         had = [kind.of_run(run) for run in as_logged]
         kept = [index for index, value in enumerate(had) if value is not None]
-        tiers = _tier_means([rows[index][0] for index in kept], kind)
+        tiers = tier_means([rows[index][0] for index in kept], kind.of_attempt)
         values, known, modelled, lacking = [], [], [], set()
         for index in kept:
             run, (logged, plan) = runs[index], rows[index]
@@ -197,25 +194,21 @@ class _Outcomes:
     def _expected(self) -> Floats:
         """Return, for each request, what those of other folds come to that the other policy starts alike."""
         weights = self.agrees / self.propensity
-        folds = np.arange(len(self.values)) % _FOLDS
         starts = np.array(self.starts)
         expected = np.zeros(len(self.values))
         for start in set(self.starts):
             alike = starts == start
-            for fold in range(_FOLDS):
-                others = np.where(alike & (folds != fold), weights, 0.0)
-                others = others if others.any() else np.where(alike, weights, 0.0)
-                expected[alike & (folds == fold)] = np.average(self.values, weights=others)
+            expected[alike] = cross_fitted(self.values, np.where(alike, weights, 0.0))[alike]
         return expected
 
 
-def _tier_means(log: Sequence[Logged], kind: _Kind) -> dict[str, float]:
+def tier_means(log: Sequence[Logged], of_attempt: Callable[[Logged, int], float | None]) -> dict[str, float]:
     """Return what each tier comes to: over requests that started there, else over all it was tried on."""
     started: dict[str, list[tuple[float, float]]] = {}
     tried: dict[str, list[tuple[float, float]]] = {}
     for logged in log:
         for at, attempt in enumerate(logged.attempts):
-            value = kind.of_attempt(logged, at)
+            value = of_attempt(logged, at)
             if value is None or not _answered(attempt):
                 continue
             told = (value, 1 / logged.plan.propensity)

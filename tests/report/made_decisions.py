@@ -24,9 +24,9 @@ DAY_S = 86_400.0
 
 
 def decisions(
-    count: int, seed: int = 5, days: float = 60.0, *, changes: bool = True
+    count: int, seed: int = 5, days: float = 60.0, *, changes: bool = True, rated: float = 0.03
 ) -> Iterator[tuple[DecisionRecord, float | None]]:
-    """Yield `count` decisions, oldest first, each with the score of its feedback or None."""
+    """Yield `count` decisions, oldest first, each with its feedback, which a share has, or None."""
     dice = random.Random(seed)  # noqa: S311 - no secret
     steps = list(STEPS)
     weights = [STEPS[step][0] for step in steps]
@@ -38,11 +38,11 @@ def decisions(
             steps, [w * (2 if late and s == "synthesis" else 1) for s, w in zip(steps, weights, strict=True)]
         )[0]
         hard = min(max(dice.gauss(0.45 if late else 0.33, 0.14), 0.0), 1.0)
-        yield _decision(dice, number, at_s, step, hard)
+        yield _decision(dice, number, at_s, step, hard, rated)
 
 
 def _decision(
-    dice: random.Random, number: int, at_s: float, step: str, hard: float
+    dice: random.Random, number: int, at_s: float, step: str, hard: float, rated: float
 ) -> tuple[DecisionRecord, float | None]:
     _, first, verifiers, tokens_in, tokens_out = STEPS[step]
     policy = dice.random() < 0.15
@@ -82,7 +82,7 @@ def _decision(
         baselines = dict.fromkeys(TIERS)
     reply = tried[returned] if returned is not None else None
     label = None
-    if dice.random() < 0.03 and reply is not None:
+    if dice.random() < rated and reply is not None:
         wrong = {"small": 0.11, "medium": 0.06, "large": 0.03}[reply["tier"]] + (
             0.3 if outcome == "best" else 0
         )

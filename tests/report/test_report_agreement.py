@@ -7,9 +7,10 @@ import pytest
 from made_ledger import feedback
 from sklearn.metrics import cohen_kappa_score
 
+from langroute.ledger.labels import Label, labelled
 from langroute.report.details import JUDGED_LATER
 from langroute.report.figures import Figures
-from langroute.report.labels import LEAST_LABELS, Label, Labels, labelled
+from langroute.report.labels import LEAST_LABELS, Labels
 from langroute.report.statistics import Weighed, kappa, wilson
 
 

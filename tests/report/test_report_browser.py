@@ -1,17 +1,21 @@
 """The page in a real Chromium: it opens, sorts, filters, tells why, and asks nothing of the network."""
 
+import dataclasses
 import itertools
 import re
+import statistics
 import struct
 
 import pytest
 from browsers import Opened, chromium, opened
 from hostile_texts import PAYLOADS, poisoned
-from report_picture import HEIGHT, PICTURE, ROOT, WIDTH, take
+from report_picture import COUNT as PICTURED
+from report_picture import HEIGHT, PICTURE, ROOT, WIDTH, coarse, page_of, take
 
 from langroute.report.figures import Figures
 from langroute.report.listing import Listing
 from langroute.report.making import write_page
+from langroute.tuning.exploring import ThresholdExplorer
 
 COUNT = 1_500
 
@@ -23,11 +27,12 @@ def browser():
 
 
 def written(path, made):
-    figures, listing = Figures("made.db"), Listing()
+    figures, listing, explorer = Figures("made.db"), Listing(), ThresholdExplorer()
     for record, label in made:
         figures.add(record, label)
         listing.add(record, label)
-    write_page(path, figures.data(), listing)
+        explorer.add(record, label)
+    write_page(path, dataclasses.replace(figures.data(), explorer=explorer.data()), listing)
     return path
 
 
@@ -71,7 +76,7 @@ def test_every_table_has_its_rows_headings_and_name(shown):
     tables = shown.page.evaluate("""[...document.querySelectorAll("table")].map((table) =>
         [table.caption.textContent, table.tHead.rows[0].cells.length, table.tBodies[0].rows.length,
          [...table.tHead.rows[0].cells].every((cell) => cell.scope === "col")])""")
-    assert len(tables) == 11
+    assert len(tables) == 12
     assert all(caption and columns and lines and scoped for caption, columns, lines, scoped in tables)
 
 
@@ -251,9 +256,14 @@ def test_nothing_of_five_hundred_payloads_runs(browser, tmp_path, every):
         assert page.quiet()
 
 
-def test_the_picture_in_the_readme_can_be_taken_anew(browser, report, tmp_path):
-    take(browser, report, tmp_path / "report.png")
-    assert size_of(tmp_path / "report.png") == size_of(PICTURE) == (WIDTH, HEIGHT)
+def test_the_picture_in_the_readme_is_what_the_page_looks_like(browser, tmp_path):
+    """Taken anew it has the same size, and the same things in the same places; neither is blank."""
+    taken = tmp_path / "report.png"
+    take(browser, page_of(tmp_path, PICTURED), taken)
+    assert size_of(taken) == size_of(PICTURE) == (WIDTH, HEIGHT)
+    new, kept = coarse(browser, taken, PICTURE)
+    assert min(map(statistics.pstdev, (new, kept))) > 10
+    assert statistics.correlation(new, kept) > 0.5  # that of another part of the page is below 0.1
     assert PICTURE.stat().st_size < 200_000
     assert "(examples/report.png)" in (ROOT / "README.md").read_text()
 
@@ -270,10 +280,11 @@ def test_a_hundred_thousand_decisions_open_in_three_seconds(browser, report, mad
 
     On a slower machine it may take twice as long as a page of few decisions, of which most is the library.
     """
-    path, listing = tmp_path / "large.html", Listing()
+    path, listing, explorer = tmp_path / "large.html", Listing(), ThresholdExplorer()
     for record, label in itertools.islice(itertools.cycle(made), 100_000):
         listing.add(record, label)
-    write_page(path, data, listing)
+        explorer.add(record, label)
+    write_page(path, dataclasses.replace(data, explorer=explorer.data()), listing)
     took_s = []
     for _ in range(3):
         took_s.append(opening_s(browser, path, 100_000))

@@ -15,13 +15,14 @@ from rich.console import Console
 from langroute.cli import main
 from langroute.errors import LangrouteError
 from langroute.ledger import open_store
+from langroute.ledger.labels import Label, labelled
 from langroute.policy import Policy
 from langroute.report.data import Saving
 from langroute.report.figures import Figures
-from langroute.report.labels import Label, labelled
 from langroute.report.making import moment, settings_of
-from langroute.report.tables import tables
+from langroute.report.tables import explored, tables
 from langroute.report.wording import percent, rate, seconds, too_few, usd
+from langroute.tuning.exploring import ThresholdExplorer
 
 POLICY = """\
 tiers: {small: 'openai:nano', large: 'openai:big'}
@@ -59,7 +60,9 @@ def test_the_tables_say_what_the_figures_do(report, data):
 def test_json_is_every_figure(report, data):
     code, out, _ = report("--json")
     assert code == 0
-    assert json.loads(out) == json.loads(json.dumps(dataclasses.asdict(data)))
+    read_back = json.loads(out)
+    assert read_back["explorer"]["steps"][0]["step"] == "synthesis"
+    assert read_back == json.loads(json.dumps(dataclasses.asdict(data))) | {"explorer": read_back["explorer"]}
 
 
 def test_the_page_is_written_and_said(report, tmp_path):
@@ -94,6 +97,10 @@ def test_a_ledger_on_either_database_gives_what_its_decisions_give(database_url,
     read_back = json.loads(out)
     assert (code, "ostgres" in read_back["ledger"]) == (0, "ostgres" in database_url)
     expected = json.loads(json.dumps(dataclasses.asdict(figures.data())))
+    explored = ThresholdExplorer()
+    for record, label in made[:600]:
+        explored.add(record, label)
+    expected["explorer"] = json.loads(json.dumps(dataclasses.asdict(explored.data())))
     assert read_back | {"ledger": ""} == expected
 
 
@@ -107,6 +114,43 @@ def test_the_policy_fills_the_worksheet(report, tmp_path):
     assert set(settings_of(Policy.load(path))) == {"synthesis", "planning", ""}
 
 
+def test_a_threshold_shows_three_ways_side_by_side(report):
+    asked = ("--threshold", "synthesis.difficulty=0.42", "--threshold", "synthesis.judge=0.5")
+    code, out, err = report(*asked)
+    assert (code, err) == (0, "")
+    assert "synthesis: large from difficulty 0.42, accepted from judge 0.5 (" in out
+    step = json.loads(report(*asked, "--json")[1])["explorer"]["steps"][0]
+    start, accept = step["start_at"], step["accept_at"]
+    assert (step["starts"][start], step["accepts"][accept]) == (0.42, 0.5)
+    for way in step["ways"]:
+        line = way["cost_usd"][min(start, len(way["cost_usd"]) - 1)]
+        assert usd(line[min(accept, len(line) - 1)]) in out
+    assert "what was paid" not in out
+
+
+def test_the_explorer_begins_with_the_policy_and_a_threshold_overrides_it(report, tmp_path):
+    path = tmp_path / "policy.yaml"
+    path.write_text(
+        POLICY.replace("confidence: {min: 0.7}", "judge: {rubric: Right?, tier: large, min: 0.7}")
+    )
+    for asked, expected in (((), (0.42, 0.7)), (("--threshold", "synthesis.judge=0.31"), (0.42, 0.31))):
+        out = report("--policy", path, "--json", *asked)[1]
+        step = json.loads(out)["explorer"]["steps"][0]
+        assert (step["step"], step["score"]) == ("synthesis", "judge")
+        assert (step["starts"][step["start_at"]], step["accepts"][step["accept_at"]]) == expected
+
+
+def test_without_scipy_the_report_is_whole_but_for_the_explorer(report, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("langroute.tuning.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    code, out, _ = report("--json")
+    assert (code, json.loads(out)["explorer"]) == (0, None)
+    code, _, err = report("--threshold", "synthesis.difficulty=0.4")
+    assert code == 2
+    assert "pip install 'langroute[report]'" in err
+
+
 # What is wrong -------------------------------------------------------------------------------------------
 
 
@@ -116,6 +160,10 @@ def test_the_policy_fills_the_worksheet(report, tmp_path):
         (("--since", "2030-01-01"), "has no decision in that time"),
         (("--since", "yesterday"), "'yesterday' is no moment: write a date"),
         (("--policy", "missing.yaml"), "missing.yaml"),
+        (("--threshold", "synthesis=0.4"), "write STEP.SCORE=VALUE"),
+        (("--threshold", "synthesis.difficulty=high"), "write STEP.SCORE=VALUE"),
+        (("--threshold", "synthesis.colour=0.4"), "thresholds can be set on difficulty and"),
+        (("--threshold", "planning.difficulty=0.4"), "it is bound to large alone"),
     ],
 )
 def test_what_is_wrong_is_one_message(report, args, said):
@@ -160,7 +208,15 @@ def test_no_name_steers_the_terminal():
     console = Console(width=200, force_terminal=True, color_system=None)
     with console.capture() as captured:
         console.print(tables(figures.data()))
-    assert not {"\x1b]", "\x9b", "\u202e", "\x07", "\x00"} & set(captured.get())
+    explorer = ThresholdExplorer()
+    for record, label in poisoned():
+        explorer.add(record, label)
+    found = explorer.data()
+    with console.capture() as more:
+        console.print(explored(found, {step.step for step in found.steps}))
+    assert found.steps
+    for shown in (captured.get(), more.get()):
+        assert not {"\x1b]", "\x9b", "\u202e", "\x07", "\x00"} & set(shown)
     assert "\x1b]0;" not in captured.get()
     assert "\x1b[31m" not in captured.get()
 

@@ -69,14 +69,17 @@ def test_only_the_scripts_of_the_page_may_run(whole):
     digests = [base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() for code in run]
     allowed = re.search(r"script-src ([^;]*)", policy)[1].split()
     assert sorted(allowed) == sorted(f"'sha256-{digest}'" for digest in digests)
-    assert len(run) == 4
+    assert len(run) == 5
 
 
 def test_the_page_asks_for_nothing_from_elsewhere(whole):
     _, parts = whole
     assert not [a for a in parts.attributes if a[1] in ("src", "srcset", "action", "data", "poster")]
     assert {value for tag, name, value in parts.attributes if name == "href"} <= {
-        f"#{part}" for part in ("main", "spend", "steps", "flow", "rates", "policies", "drift", "decisions")
+        f"#{part}"
+        for part in (
+            *("main", "spend", "steps", "flow", "rates", "policies", "explorer", "drift", "decisions"),
+        )
     }
     assert not {"iframe", "object", "embed", "link", "base", "img"} & set(parts.tags)
     assert not [a for a in parts.attributes if a[1].startswith("on")]
