@@ -39,8 +39,8 @@ _ASSUMPTION = (
     " the returned reply's tokens at the tier's price (else the mean of the tier's calls), its latency and"
     " quality are the means of the tier's replies, and it is taken to be accepted at once; checks that were"
     " never asked are taken to accept. Feedback is about returned replies: a rejected draft is taken to be"
-    " worth what the tier's returned ones are, which is too kind below the threshold that was in force."
-    " Intervals allow for how few ratings a figure rests on, and for nothing that is assumed here."
+    " worth what the tier's returned ones are, which is too kind, and the interval reaches down to where it"
+    " is worth nothing. Intervals allow for how few ratings a figure rests on, and for nothing else."
 )
 
 Asked = Mapping[str, Mapping[str, float]]
@@ -217,9 +217,9 @@ def _way(name: str, replays: Replays, judged: Replays | None, hard: Floats, *, c
     rated_top = judged.difficulty >= hard
     quality = np.clip(_means(rated_top, *judged.outcomes("quality", checked=checked)), 0.0, 1.0)
     effective = _effective(rated_top, judged, checked=checked)
-    ends = [
-        [_interval(*at) for at in zip(*lines, strict=True)] for lines in zip(quality, effective, strict=True)
-    ]
+    doubtful = np.maximum(_means(rated_top, *judged.outcomes("doubtful", checked=checked)), 0.0)
+    lines = zip(quality, effective, doubtful, strict=True)
+    ends = [[_interval(*at) for at in zip(*line, strict=True)] for line in lines]
     return Way(
         name,
         **grids,
@@ -257,12 +257,15 @@ def _means(at_top: NDArray[np.bool_], top: Floats, first: Floats) -> Floats:
     return means
 
 
-def _interval(quality: float | None, rows: float) -> tuple[float | None, float | None]:
-    """Return the 95 % interval of a quality that rests on so many rated replies; None without any."""
+def _interval(quality: float | None, rows: float, doubtful: float = 0.0) -> tuple[float | None, float | None]:
+    """Return the 95 % interval of a quality that rests on so many ratings; None without any.
+
+    What is doubtful of the quality may be nothing: so far the lower end is lower.
+    """
     if quality is None or quality != quality or rows < 1:  # noqa: PLR0124 - NaN
         return None, None
     found = wilson(round(quality * rows), round(rows))
-    return _short(found.low), _short(found.high)
+    return _short(max((found.low or 0.0) - doubtful, 0.0)), _short(found.high)
 
 
 def _grid(values: Floats) -> Grid:

@@ -17,10 +17,9 @@ from langroute.tuning.whatif import tier_means
 
 __all__ = ["MEASURES", "Ratings", "Replays", "Seen", "seen"]
 
-MEASURES = ("cost_usd", "latency_s", "quality", "escalated", "estimated", "unrated", "tier")
-"""What a request comes to. `estimated`: a tier was not tried on it; `unrated`: the reply it would get was not
-rated; `tier`: the number of that reply's tier in the cascade."""
-
+MEASURES = ("cost_usd", "latency_s", "quality", "doubtful", "escalated", "estimated", "unrated", "tier")
+"""What a request comes to. `doubtful`: its quality where that is an unrated draft's; `estimated`: a tier was
+not tried on it; `unrated`: its reply was not rated; `tier`: that reply's, by its number in the cascade."""
 
 _Outcome = tuple[float, ...]
 """The measures of one request."""
@@ -80,7 +79,7 @@ class Ratings:
     square: _Ends
     """Its square."""
     borrowed: _Ends
-    """1 where the mean of the tier stands in for it."""
+    """What the mean of the tier counts for that stands in for it."""
 
 
 class Replays:
@@ -143,8 +142,9 @@ class Replays:
         self, end: int, unrated: Floats, here: NDArray[np.bool_], *, begins: bool
     ) -> tuple[Floats, Floats, Floats]:
         """Return what is rated itself, its square, and what is borrowed, at one end of the cascade."""
-        own = self._weights[end] * here * (1 - unrated)
-        return own, own**2, np.where(self._started[end], unrated * here, self._surely * begins)
+        weighed = self._weights[end] * here
+        own = weighed * (1 - unrated)
+        return own, own**2, np.where(self._started[end], weighed * unrated, self._surely * begins)
 
     def _ends(self, measure: str, *, checked: bool) -> _Ends:
         at = MEASURES.index(measure)
@@ -161,7 +161,8 @@ class Replays:
             return cross_fitted(values, weights)
         if measure == "cost_usd":
             return np.array([r.spend_usd + self._means.call_usd(r, top) for r in self._requests])
-        mean = 0.0 if measure == "escalated" else getattr(self._means, measure).get(top, np.nan)
+        never = measure in ("escalated", "doubtful")
+        mean = 0.0 if never else getattr(self._means, measure).get(top, np.nan)
         return np.full(len(self._requests), mean)
 
     def _at_end(self, end: int, outcomes: Callable[[Seen], list[_Outcome]]) -> Floats:
@@ -207,8 +208,10 @@ class Replays:
             escalated = escalated or tier != plan.rungs[0].tier
         quality = means.quality.get(tier, np.nan) if rated is None else rated
         number = self._tiers.index(tier) if tier in self._tiers else 0
-        estimated = run.missing is not None
-        return tuple(map(float, (cost_usd, latency_s, quality, escalated, estimated, rated is None, number)))
+        estimated, unrated = run.missing is not None, rated is None
+        doubtful = quality if unrated and not estimated else 0.0
+        found = (cost_usd, latency_s, quality, doubtful, escalated, estimated, unrated, number)
+        return tuple(map(float, found))
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,17 @@ def test_an_interval_is_as_wide_as_the_ratings_are_few():
     assert widths["few"] > 2 * widths["many"]
 
 
+def test_drafts_that_nobody_rated_may_be_worth_nothing():
+    asked, log = runs(rows=400)
+    (step,) = explored(log, {"work": {"difficulty": 2.0, "confidence": 0.0}}).steps
+    unrated = np.mean([question.score < MINIMUM for question in asked])
+    for name in ("routing", "cascade"):
+        found = outlooks(step)[name]
+        assert found.estimated_quality == pytest.approx(unrated, abs=1e-5)
+        assert found.quality > truth(asked, lambda _: "small", 0.0)[0] + 0.05
+        assert found.quality_low <= truth(asked, lambda _: "small", 0.0)[0] <= found.quality_high
+
+
 def test_without_feedback_there_are_costs_and_no_quality():
     _, log = runs(rows=60)
     explorer = ThresholdExplorer()
