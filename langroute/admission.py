@@ -104,7 +104,8 @@ def admit(
     A plan may be older than the opening of a circuit. What is refused costs nothing and reaches nobody; where
     no other call could follow nothing is refused, for the last endpoint of a plan is always called.
     """
-    if "model" in request.kwargs:  # the caller swapped the model whose health is known
+    # The caller swapped the model whose health is known, or there is none: a function has no circuit.
+    if "model" in request.kwargs or endpoint.is_function:
         return Admission(breakers, call.endpoint, NO_TICKET)
     ticket = breakers.admit(call.endpoint, endpoint.timeout_s)
     if isinstance(ticket, int):

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from langroute.building import providers, setting_names, split
-from langroute.checking import STEPS, bindings
+from langroute.checking import STEPS, bindings, verifiers_of
 from langroute.errors import PolicyProblem
 from langroute.problems import NOTHING, Loc, closest, problem
 
@@ -218,7 +218,9 @@ def _step(policy: "Policy", loc: Loc, step: "StepPolicy", today: date) -> Iterat
         yield problem(
             (*loc, "reviewed"), step.reviewed.isoformat(), "a day in the future", "Correct the date."
         )
-    idle = len(step.cascade) == 1 and not step.repair and step.blame is None
+    function = step.cascade.function
+    judges_function = function is not None and function.verify is None
+    idle = len(step.cascade) == 1 and not step.repair and step.blame is None and not judges_function
     if step.verify and idle and step.on_exhausted == "best":
         message = "a rejection changes nothing: one tier, no repair, and `best` returns the rejected reply"
         remedy = "Add a tier or `repair: 1`, or write `on_exhausted: raise`."
@@ -287,7 +289,7 @@ def _starts_higher(policy: "Policy", loc: Loc, step: "StepPolicy") -> bool:
 
 
 def _judges(step: "StepPolicy") -> list[str]:
-    return [tier for verifier in step.verify for tier in verifier.tiers()]
+    return [tier for _, verifier in verifiers_of((), step) for tier in verifier.tiers()]
 
 
 def _no_logprobs(loc: Loc, specs: list["ModelSpec"]) -> Iterator[PolicyProblem]:

@@ -9,7 +9,25 @@ from typing import Literal
 from langroute.cost import CostBasis, Spend, Usage
 from langroute.records import maker
 
-__all__ = ["Attempt", "Failure", "Outcome", "Verdict", "Why", "made_attempt", "made_verdict"]
+__all__ = [
+    "FUNCTION",
+    "Attempt",
+    "Failure",
+    "Outcome",
+    "Verdict",
+    "Why",
+    "is_function",
+    "made_attempt",
+    "made_verdict",
+]
+
+FUNCTION = "function:"
+"""What the name of an endpoint begins with that is a plain function, and no other's does."""
+
+
+def is_function(endpoint: str) -> bool:
+    """Whether the endpoint of this name is a plain function, and no model."""
+    return endpoint.startswith(FUNCTION)
 
 
 @dataclass(frozen=True, slots=True)

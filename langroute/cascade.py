@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from langroute.attempts import Attempt, Failure, Verdict, Why
+from langroute.attempts import Attempt, Failure, Verdict, Why, is_function
 from langroute.cost import Spend
 from langroute.records import maker
 
@@ -121,6 +121,11 @@ class Plan:
     """How likely the thread was to come to this arm."""
 
     @property
+    def start(self) -> str:
+        """Tier at which it starts: of its models, whatever function is asked before them."""
+        return next(rung.tier for rung in self.rungs if not is_function(rung.choices[0].endpoint))
+
+    @property
     def may_repeat(self) -> bool:
         """Whether more than one call is possible."""
         rungs = self.rungs
@@ -205,7 +210,8 @@ def next_move(plan: Plan, attempts: Sequence[Attempt]) -> Move:
     for move, choice in _continuations(plan, attempts, last) if len(attempts) < MAX_CALLS else ():
         if not _in_time(plan, attempts, choice):
             continue
-        inside = isinstance(move, Call) and move.tier == last.tier
+        # A function costs nothing: the call after it is the step's first that anybody pays for.
+        inside = isinstance(move, Call) and (move.tier == last.tier or is_function(last.endpoint))
         if inside or not _needs_approval(plan, choice):
             return move
         if not last.broke_off:
@@ -225,7 +231,8 @@ def _ends_everything(attempts: Sequence[Attempt], last: Attempt) -> bool:
 
 
 def _replied(attempts: Sequence[Attempt]) -> bool:
-    return "rejected" in [attempt.outcome for attempt in attempts]
+    """Whether a model has replied: what a function said tells nothing of what models take, and how soon."""
+    return any(attempt.outcome == "rejected" and not is_function(attempt.endpoint) for attempt in attempts)
 
 
 def _asked_for(move: Call | Redo) -> str:
@@ -244,7 +251,7 @@ def _continuations(
     if (wait_s := _short_wait(plan, attempts, last)) is not None:
         again = next(choice for choice in plan.rungs[at].choices if choice.endpoint == last.endpoint)
         yield Call(last.tier, last.endpoint, "retry", wait_s), again
-    if not failed and not last.unsure:
+    if not failed and not last.unsure and not is_function(last.endpoint):
         repaired = sum(attempt.why == "repair" and attempt.tier == last.tier for attempt in attempts)
         if repaired < plan.repairs:
             again = next(choice for choice in plan.rungs[at].choices if choice.endpoint == last.endpoint)

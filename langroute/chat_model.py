@@ -59,6 +59,7 @@ class RoutedChatModel(BaseChatModel):
         difficulty_classifier: One that scores the difficulty for steps with a threshold.
         classifiers_boundary: Where the two run.
         ledger: Where budgets and breakers are kept for all processes, as `langroute.router.Router` takes it.
+        functions: Name to function, for the `{function: name}` of the policy: as `Router` takes them.
 
     Raises:
         PolicyError: The policy cannot work; every problem is listed.
@@ -82,6 +83,7 @@ class RoutedChatModel(BaseChatModel):
     difficulty_classifier: Any = Field(default=None, exclude=True, repr=False)
     classifiers_boundary: str = "hosted"
     ledger: Any = Field(default=None, exclude=True, repr=False)
+    functions: Mapping[str, Callable[..., Any]] | None = Field(default=None, exclude=True, repr=False)
 
     def __init__(self, policy: Policy | str | Path | Mapping[str, Any], **kwargs: Any) -> None:
         unknown = sorted(kwargs.keys() - type(self).model_fields.keys())
@@ -112,6 +114,7 @@ class RoutedChatModel(BaseChatModel):
                 difficulty_classifier=self.difficulty_classifier,
                 classifiers_boundary=self.classifiers_boundary,
                 ledger=self.ledger,
+                functions=self.functions,
             )
             self.__dict__["_bound"] = bound
         return bound

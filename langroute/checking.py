@@ -10,7 +10,7 @@ import warnings as python_warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -25,7 +25,17 @@ if TYPE_CHECKING:
     from langroute.tuning.named import NamedScore
     from langroute.verifiers import Verifier
 
-__all__ = ["ADDRESS_FIELDS", "STEPS", "asked_by", "bindings", "check", "checks_digest", "scores_of"]
+__all__ = [
+    "ADDRESS_FIELDS",
+    "STEPS",
+    "asked_by",
+    "bindings",
+    "check",
+    "checks_digest",
+    "scores_of",
+    "verifiers_of",
+    "within",
+]
 
 STEPS = ("query_rewrite", "extraction", "planning", "tool_use", "synthesis")
 """Steps that langroute tells by the shape of a call; a policy may name them without binding them."""
@@ -35,6 +45,9 @@ ADDRESS_FIELDS = ("base_url", "openai_api_base", "anthropic_api_url")
 
 _MOST_EXPLORED = 0.5
 """The most that the chances of all tiers of a step that explores may come to."""
+_OF_MODELS = ("confidence", "learned", "self_rated")
+"""Verifiers that read a model's probabilities, a score fitted for models, or ask the model itself."""
+
 _KINDS = {"prompt": "prompts", "reply": "replies"}
 
 _CIRCLE_TOLD = 6
@@ -57,6 +70,42 @@ def bindings(policy: "Policy") -> Iterator[tuple[Loc, "StepPolicy"]]:
     """Yield every step's binding with its place in the policy, the default last."""
     yield from ((("steps", name), step) for name, step in policy.steps.items())
     yield ("default",), policy.default
+
+
+def verifiers_of(loc: Loc, step: "StepPolicy") -> Iterator[tuple[Loc, "Verifier"]]:
+    """Yield place and verifier of each of a step's checks, those of its function included."""
+    yield from (((*loc, "verify", index), verifier) for index, verifier in enumerate(step.verify))
+    function = step.cascade.function
+    for index, verifier in enumerate((function and function.verify) or ()):
+        yield (*loc, "cascade", 0, "verify", index), verifier
+
+
+def within(verifier: "Verifier", loc: Loc) -> Iterator[tuple[Loc, "Verifier"]]:
+    """Yield a verifier at `loc` with its place, and all that are inside it."""
+    at = (*loc, verifier.name)
+    yield at, verifier
+    for inner in getattr(verifier, "verify", ()):
+        yield from within(inner, at)
+
+
+def _functions(policy: "Policy", loc: Loc, step: "StepPolicy") -> Iterator[PolicyProblem]:
+    """Yield why a step's function could not be told from a tier, or could never be judged."""
+    function = step.cascade.function
+    if function is None:
+        return
+    at = (*loc, "cascade", 0, "function")
+    if function.function in policy.tiers:
+        remedy = "Register it under another name: the record tells tiers and functions by their names."
+        yield problem(at, function.function, "a tier has this name", remedy)
+    if function.endpoint in (spec.name for tier in policy.tiers.values() for spec in tier.models):
+        yield problem(at, function.function, "a model has its endpoint's name", "Rename the model.")
+    checks = step.verify if function.verify is None else function.verify
+    every = (one for verifier in checks for _, one in within(verifier, ()))
+    blind = next((one.name for one in every if one.name in _OF_MODELS), None)
+    if blind is not None:
+        message = f"`{blind}` can only judge what a model wrote, and would reject all that the function says"
+        remedy = f"Give it checks of its own: `{{function: {function.function}, verify: [not_empty]}}`."
+        yield problem(at, function.function, message, remedy)
 
 
 def _unknown_names(policy: "Policy") -> Iterator[PolicyProblem]:
@@ -98,7 +147,8 @@ def _references(policy: "Policy") -> Iterator[tuple[str, Loc, str]]:
 
 
 def _step_references(loc: Loc, step: "StepPolicy") -> Iterator[tuple[str, Loc, str]]:
-    yield from _listed("tier", (*loc, "cascade"), step.cascade)
+    at = step.cascade.written_at
+    yield from (("tier", (*loc, "cascade", at(i)), tier) for i, tier in enumerate(step.cascade))
     yield from (("tier", (*loc, "after_tool", tool), tier) for tool, tier in step.after_tool.items())
     if step.on_tool_error is not None:
         yield "tier", (*loc, "on_tool_error"), step.on_tool_error
@@ -106,8 +156,8 @@ def _step_references(loc: Loc, step: "StepPolicy") -> Iterator[tuple[str, Loc, s
         yield "step", (*loc, "blame"), step.blame
     if step.stakes is not None:
         yield "stakes level", (*loc, "stakes"), step.stakes
-    for index, verifier in enumerate(step.verify):
-        yield from (("tier", at, tier) for at, tier in _asked(verifier, (*loc, "verify", index)))
+    for place, verifier in verifiers_of(loc, step):
+        yield from (("tier", asked, tier) for asked, tier in _asked(verifier, place))
 
 
 def _asked(verifier: "Verifier", loc: Loc) -> Iterator[tuple[Loc, str]]:
@@ -244,6 +294,7 @@ def _binding(policy: "Policy", loc: Loc, step: "StepPolicy") -> Iterator[PolicyP
     yield from _downward(ranks, loc, step)
     yield from _broken_promises(policy, ranks, loc, step)
     cascade = [tier for tier in step.cascade if tier in ranks]
+    yield from _functions(policy, loc, step)
     yield from _explores(loc, step)
     yield from _forbidden(policy, cascade, loc, step)
     yield from _too_slow(policy, cascade, loc, step)
@@ -259,8 +310,14 @@ def scores_of(policy: "Policy") -> Iterator[tuple[Loc, "NamedScore"]]:
 
 def checks_digest(step: "StepPolicy") -> str:
     """Return twelve hex digits that change with a step's verifiers, their settings and learned scores."""
-    named = (found for verifier in step.verify for _, found, _ in _scores_within(verifier, ()))
-    written = [step.model_dump(mode="json", include={"verify"}), [found.score.digest for found in named]]
+    every = (one for loc, verifier in verifiers_of((), step) for _, one in within(verifier, loc))
+    scores = [one.model.score.digest for one in every if isinstance(one, Learned)]
+    function = step.cascade.function
+    written = [
+        step.model_dump(mode="json", include={"verify"}),
+        function and function.model_dump(mode="json"),
+        scores,
+    ]
     return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -268,16 +325,9 @@ def _named_scores(loc: Loc, step: "StepPolicy") -> Iterator[tuple[Loc, "NamedSco
     """Yield place and score of each that a step names, and what kind it must be of."""
     if step.route.learned is not None:
         yield (*loc, "route", "learned", "model"), step.route.learned.model, "prompt"
-    for index, verifier in enumerate(step.verify):
-        yield from _scores_within(verifier, (*loc, "verify", index))
-
-
-def _scores_within(verifier: "Verifier", loc: Loc) -> Iterator[tuple[Loc, "NamedScore", str]]:
-    at = (*loc, verifier.name)
-    if isinstance(verifier, Learned):
-        yield (*at, "model"), verifier.model, "reply"
-    for inner in getattr(verifier, "verify", ()):
-        yield from _scores_within(inner, at)
+    for at, verifier in verifiers_of(loc, step):
+        inside = (found for found in within(verifier, at) if isinstance(found[1], Learned))
+        yield from (((*place, "model"), cast("Learned", one).model, "reply") for place, one in inside)
 
 
 def _scores(loc: Loc, step: "StepPolicy") -> Iterator[PolicyProblem]:
@@ -336,9 +386,8 @@ def _downward(ranks: Mapping[str, int], loc: Loc, step: "StepPolicy") -> Iterato
             if tier == before
             else f"goes down: `{tier}` is below `{before}` in `tiers`"
         )
-        yield problem(
-            (*loc, "cascade", index), tier, message, "Order the cascade as `tiers` is, each tier once."
-        )
+        at = (*loc, "cascade", step.cascade.written_at(index))
+        yield problem(at, tier, message, "Order the cascade as `tiers` is, each tier once.")
 
 
 def _broken_promises(
@@ -367,7 +416,10 @@ def _forbidden(policy: "Policy", cascade: list[str], loc: Loc, step: "StepPolicy
         return
     needed = [(tier, "of the cascade") for tier in cascade]
     needed += [
-        (tier, f"that `{v.name}` asks") for v in step.verify for tier in v.tiers() if tier in policy.tiers
+        (tier, f"that `{verifier.name}` asks")
+        for _, verifier in verifiers_of(loc, step)
+        for tier in verifier.tiers()
+        if tier in policy.tiers
     ]
     for tier, purpose in dict.fromkeys(needed):
         found = {spec.boundary for spec in policy.tiers[tier].models}

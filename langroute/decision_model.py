@@ -22,6 +22,7 @@ from langroute.effects import Flow
 from langroute.errors import BudgetExceeded
 from langroute.explain import without_calls
 from langroute.policy import Policy
+from langroute.registering import stand_ins
 from langroute.request import Request
 from langroute.router import Router
 from langroute.routing.questions import host_decisions
@@ -75,7 +76,7 @@ class RoutedDecisionModel(_Base):  # type: ignore[misc]  # older cores do not ha
 
     @cached_property
     def _router(self) -> Router:
-        return Router(self.policy, ledger=self.ledger)
+        return Router(self.policy, ledger=self.ledger, functions=stand_ins(self.policy))
 
     @override
     def _classify(self, state: Any, questions: Mapping[str, Any]) -> Any:
@@ -112,7 +113,7 @@ class RoutedDecisionModel(_Base):  # type: ignore[misc]  # older cores do not ha
         offered = sorted({*labels} & {*self.policy.tiers}, key=self._router.rank)
         sure = not answer.unsure
         if offered:
-            start = self._router.rank(plan.rungs[0].tier)
+            start = self._router.rank(plan.start)
             high_enough = [tier for tier in offered if self._router.rank(tier) >= start]
             chosen = high_enough[0] if high_enough else offered[-1]
             sure = sure and bool(high_enough)

@@ -7,6 +7,7 @@ blocks itself. `run` and `arun` drive a flow whose effects are all `Io`; the dri
 
 import asyncio
 import contextvars
+import inspect
 import threading
 import time
 from collections.abc import Awaitable, Callable, Generator
@@ -17,7 +18,18 @@ from typing import Any, TypeVar
 
 from langroute.timing import awhole, whole
 
-__all__ = ["Flow", "Io", "arun", "beside", "pause", "run", "threaded", "within"]
+__all__ = [
+    "Flow",
+    "Io",
+    "acalled_with",
+    "arun",
+    "beside",
+    "called_with",
+    "pause",
+    "run",
+    "threaded",
+    "within",
+]
 
 T = TypeVar("T")
 
@@ -152,3 +164,24 @@ def threaded(call: Callable[[], T]) -> "Future[T]":
 
     threading.Thread(target=work, name="langroute-io", daemon=True).start()
     return future
+
+
+def called_with(function: Callable[..., Any], given: Any) -> Any:
+    """Call a person's function in this thread; wait for an awaitable in a thread and loop of its own."""
+    answer = function(given)
+    if not inspect.isawaitable(answer):
+        return answer
+
+    async def wait() -> Any:
+        return await answer
+
+    # Not in this thread: a loop may be running in it already.
+    return threaded(lambda: asyncio.run(wait())).result()
+
+
+async def acalled_with(function: Callable[..., Any], given: Any) -> Any:
+    """Await a person's coroutine function here; call any other in a thread, so that the loop goes on."""
+    named = function if inspect.isroutine(function) else type(function).__call__
+    direct = inspect.iscoroutinefunction(named)
+    answer = function(given) if direct else await asyncio.wrap_future(threaded(lambda: function(given)))
+    return await answer if inspect.isawaitable(answer) else answer

@@ -1,8 +1,7 @@
 """From policy to chat models: every model a policy names, what it can do, what it costs, where it runs."""
 
 import threading
-import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import count
@@ -14,12 +13,23 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableBinding, RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
-from langroute.building import address, build, credential, placeholder, secrets, split, wired
+from langroute.building import (
+    address,
+    build,
+    credential,
+    placeholder,
+    secrets,
+    split,
+    warn_of_retries,
+    wired,
+)
 from langroute.cost import CostBasis, Price, Usage, reported_usd, usage_of
 from langroute.errors import EndpointError
+from langroute.functions import FunctionModel, Functions
 from langroute.histories import Callee, callee_of
-from langroute.policy import ModelSpec, Policy
+from langroute.policy import ModelSpec, Policy, PriceSpec
 from langroute.prices import PolicyPrice, PriceSource, listed_prices
+from langroute.registering import functions_of
 from langroute.request import EMPTY, Request
 
 __all__ = ["OUTPUT_LIMITS", "Endpoint", "Endpoints", "from_cache"]
@@ -82,6 +92,8 @@ class Endpoint:
         self._given, self.bound_kwargs, self.bound_config = _unwrapped(spec.model)
         self.name = name or _plain_name(spec, self._given, self.bound_kwargs)
         self.boundary = spec.boundary
+        self.is_function = isinstance(self._given, FunctionModel)
+        """Whether a plain function answers: in this process, at no cost, and by no one's credential."""
         self.timeout_s = spec.timeout_s
         self.expected_s = spec.expected_s
         self.wired = wired(spec.model, spec.settings)
@@ -91,7 +103,7 @@ class Endpoint:
         self._lock = threading.Lock()
         self._model = self._given
         if self._given is not None:
-            _warn_of_retries(self.name, self._given)
+            warn_of_retries(self.name, self._given)
 
     def __repr__(self) -> str:
         return f"Endpoint({self.name!r}, tier={self.tier!r}, boundary={self.boundary!r})"
@@ -264,9 +276,10 @@ class Endpoints:
 
     Args:
         policy: A checked policy.
+        functions: What was registered from Python; a function that is not among them cannot be called.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, functions: Functions = EMPTY) -> None:
         self.by_name: dict[str, Endpoint] = {}
         """Endpoints by name; a model used a second time is `openai:m#2`."""
         tiers: dict[str, list[Endpoint]] = {name: [] for name in policy.tiers}
@@ -276,22 +289,26 @@ class Endpoints:
                 endpoint.name = self._unique(endpoint.name)
                 self.by_name[endpoint.name] = endpoint
                 tiers[tier].append(endpoint)
+        for name, endpoint_name in functions_of(policy).items():
+            self.by_name[endpoint_name] = _of_function(name, endpoint_name, functions.get(name))
+            tiers[name] = [self.by_name[endpoint_name]]
         self._tiers = {name: tuple(endpoints) for name, endpoints in tiers.items()}
 
     def tier(self, name: str) -> tuple[Endpoint, ...]:
-        """Return the endpoints of a tier, the preferred first."""
+        """Return the endpoints of a tier, the preferred first; a function is a tier of its own name."""
         return self._tiers[name]
 
     def allowed(self, tier: str, boundary: Collection[str] | None) -> tuple[Endpoint, ...]:
-        """Return the endpoints of a tier that run inside one of the boundaries; None allows all."""
-        return tuple(e for e in self._tiers[tier] if boundary is None or e.boundary in boundary)
+        """Return the endpoints of a tier that run inside one of the boundaries, as functions always do."""
+        every = self._tiers[tier]
+        return tuple(e for e in every if boundary is None or e.boundary in boundary or e.is_function)
 
     def shared_profile(self) -> ModelProfile | None:
-        """Return what every endpoint can do, in LangChain's words: a capability that one lacks is none.
+        """Return what every model can do, in LangChain's words: a capability that one lacks is none.
 
         Flags are joined by "and", limits by the smallest; None where one model's profile is unknown.
         """
-        profiles = [endpoint.model.profile for endpoint in self.by_name.values()]
+        profiles = [endpoint.model.profile for endpoint in self.by_name.values() if not endpoint.is_function]
         if not all(profiles):
             return None
         known: list[dict[str, Any]] = [dict(profile) for profile in profiles if profile]
@@ -323,6 +340,13 @@ class Endpoints:
         if name not in self.by_name:
             return name
         return next(new for n in count(2) if (new := f"{name}#{n}") not in self.by_name)
+
+
+def _of_function(name: str, endpoint: str, function: Callable[..., Any] | None) -> Endpoint:
+    """Return the endpoint of a plain function."""
+    model = FunctionModel(name=name, function=function)
+    free = PriceSpec(input=0.0, output=0.0)
+    return Endpoint(ModelSpec(model=model, name=endpoint, price=free, boundary="local"), name)
 
 
 def from_cache(message: AIMessage) -> bool:
@@ -364,19 +388,6 @@ def _plain_name(spec: ModelSpec, given: BaseChatModel | None, bound: Mapping[str
 def _ls_params(model: BaseChatModel, bound: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the provider's and the model's name as the model gives them to traces."""
     return model._get_ls_params(**bound)  # noqa: SLF001 - LangChain has no public form of it
-
-
-def _warn_of_retries(name: str, model: BaseChatModel) -> None:
-    """Warn of retries inside a given client: they multiply with the fallback chain and delay it."""
-    retries = getattr(model, "max_retries", 0)
-    if retries == 0:
-        return
-    count = "its SDK's default" if retries is None else str(retries)
-    warnings.warn(
-        f"endpoint {name}: the client retries by itself (max_retries: {count}), which delays every"
-        " fallback and multiplies the calls; build it with max_retries=0",
-        stacklevel=2,
-    )
 
 
 def _kinds(messages: Collection[BaseMessage]) -> set[str]:

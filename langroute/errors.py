@@ -18,6 +18,7 @@ Beside them stand the faults that langroute itself finds in a call; each is one 
     ├── AbandonedCalls                       too many late calls are still running on the endpoint
     ├── DoubledReply                         every piece of the stream came twice
     ├── ForeignReply                         a continuation that does not begin where the reply broke off
+    ├── FunctionFault                        a function that stands before the models raised
     ├── MixedReply                           a stream holds pieces of two replies
     ├── NoReply                              what the model gave is no message of an assistant
     ├── OversizeReply                        the reply is longer than any model's
@@ -42,6 +43,7 @@ __all__ = [
     "EndpointError",
     "FailedCall",
     "ForeignReply",
+    "FunctionFault",
     "LangrouteError",
     "LedgerError",
     "MixedReply",
@@ -190,6 +192,12 @@ class CallFault(Exception):
 
     kind = "bad_response"
     """One of the kinds in `langroute.failures`."""
+
+
+class FunctionFault(CallFault):
+    """A function that stands before a step's models raised, or returned what is no answer."""
+
+    kind = "unknown"
 
 
 class AbandonedCalls(CallFault):

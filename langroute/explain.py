@@ -11,6 +11,7 @@ from langroute.decision import StepAnswer
 from langroute.difficulty import Difficulty, difficulty
 from langroute.effects import Flow
 from langroute.policy import Policy, StepPolicy
+from langroute.registering import stand_ins
 from langroute.request import Request
 from langroute.router import Router
 from langroute.routing.money import expected_usd
@@ -104,7 +105,7 @@ def explain(policy: Policy, prompt: str, step: str | None = None) -> Explanation
         NoEndpointAvailable: Nothing of the step's plan may be called for this prompt.
     """
     request = Request((HumanMessage(prompt),), step=step)
-    router = Router(policy)
+    router = Router(policy, functions=stand_ins(policy))
     answer, plan = without_calls(router.decide(request))
     bound = policy.step(answer.step)
     output_tokens = bound.expected_output_tokens

@@ -16,6 +16,7 @@ from langroute.building import key_variable
 from langroute.calls import MOST_CHARS
 from langroute.cascade import Failure
 from langroute.endpoints import OUTPUT_LIMITS, Endpoint
+from langroute.functions import declined
 from langroute.redaction import without
 from langroute.request import Request, tool_name
 from langroute.verifiers.base import shown
@@ -67,7 +68,9 @@ def fault_of(
     A limit that the caller set is no fault, nor is silence after a tool's result: some models end so. Where
     the reply is `judged` anyway, whole arguments that cannot be read are a verdict's business.
     """
-    return None if _is_plain(message) else _looked_into(message, request, endpoint, judged=judged)
+    if _is_plain(message) or (endpoint.is_function and declined(message)):
+        return None
+    return _looked_into(message, request, endpoint, judged=judged)
 
 
 def _looked_into(message: AIMessage, request: Request, endpoint: Endpoint, *, judged: bool) -> Failure | None:

@@ -175,7 +175,7 @@ class Cascade:
             match next_move(plan, self.attempts):
                 case Call() as move:
                     answered = yield from self.make(judge, plan, move)
-                    if answered is not None and judge.idle:
+                    if answered is not None and judge.is_idle(move):
                         self.pass_unjudged(answered)
                     elif answered is not None:
                         yield from self.judge(judge, answered)
@@ -222,7 +222,7 @@ class Cascade:
             admission.failed(None)
             self._append(self._attempt(answered, "cancelled", (), 0.0), reply)
             raise
-        fault = fault_of(reply.message, self._request, endpoint, judged=not judge.idle)
+        fault = fault_of(reply.message, self._request, endpoint, judged=not judge.is_idle(move))
         try:
             whole = call.joined(reply.message)
         except ForeignReply as error:
@@ -236,7 +236,7 @@ class Cascade:
 
     def judge(self, judge: Judge, answered: Answered) -> Flow[None]:
         """Have a reply judged, and append the attempt that it became."""
-        if judge.idle:
+        if judge.is_idle(answered.move):
             return self.pass_unjudged(answered)
         clock, started_s = self._router.clock, self._router.clock()
         move, reply = answered.move, answered.reply
@@ -272,7 +272,7 @@ class Cascade:
         config = attempt_config(self._config, self._group, number, told, tags(plan, move))
         if chosen.config:
             config = merge_configs(chosen.config, config)
-        commit, passes = judge.commit_point(self.attempts), judge.passes_prefix
+        commit, passes = judge.commit_point(move, self.attempts), judge.passes_prefix
         before, said = None, ""
         if move.why == "continuation" and self._calls and self._calls[-1].is_seen_in(config):
             before = self._calls[-1]

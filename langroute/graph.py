@@ -59,6 +59,7 @@ def add_routed_step(
     tools: Sequence[Any] = (),
     documents: Any = None,
     answer_store: Any = None,
+    functions: Any = None,
 ) -> None:
     """Draw a routed step into a graph; edges to and from `name` lead into the step and out of it.
 
@@ -78,6 +79,7 @@ def add_routed_step(
         answer_store: A URL as `langroute.ledger.open_store` takes it, or what that returned. Every reply is
             committed there before its node returns, for a week, so that a run that is killed and resumed
             does not pay for it again; off when not given, and without effect in a run without a thread.
+        functions: As in `RoutedChatModel`; a `RoutedChatModel` that is given as the policy has its own.
 
     Raises:
         PolicyError: The policy cannot work.
@@ -86,7 +88,7 @@ def add_routed_step(
             the builder before it, once.
         LedgerError: The answer store cannot be opened.
     """
-    spec = StepSpec.of(name, policy, step, prompt, output, schema, tools, documents, answer_store)
+    spec = StepSpec.of(name, policy, step, prompt, output, schema, tools, documents, answer_store, functions)
     _Drawing(builder, blaming(builder, spec.into(builder.state_schema))).draw()
 
 
@@ -105,7 +107,7 @@ def routed_step(
         step: The step of the policy.
         policy: As in `add_routed_step`, and so are the other keywords.
         state_schema: State of the graph around it; `langgraph.graph.MessagesState` when not given.
-        **how: `prompt`, `output`, `schema`, `tools`, `documents`, `answer_store`.
+        **how: `prompt`, `output`, `schema`, `tools`, `documents`, `answer_store`, `functions`.
     """
     if state_schema is None:
         from langgraph.graph import MessagesState
@@ -114,13 +116,11 @@ def routed_step(
     output = output_schema(state_schema, how.get("output", "messages"))
     builder = StateGraph(state_schema, output_schema=output)
     _Drawing(builder, StepSpec.of(step, policy, step, **how).into(state_schema)).draw()
-    builder.add_edge(START, step)
-    builder.add_edge(step, END)
-    return builder.compile(name=step)
+    return builder.add_edge(START, step).add_edge(step, END).compile(name=step)
 
 
 def route_node(
-    policy: Any, *, step: str | None = None, prompt: Any = None, output: str = "route"
+    policy: Any, *, step: str | None = None, prompt: Any = None, output: str = "route", functions: Any = None
 ) -> RunnableLambda[Any, dict[str, Any]]:
     """Return a node for a graph of your own: it decides, calls nothing, and writes down the binding.
 
@@ -129,10 +129,9 @@ def route_node(
         step: The step of the policy; without it, it is told from the node and the prompt.
         prompt: As in `add_routed_step`.
         output: State key that gets `{"step", "source", "tier", "endpoint", "reason"}`.
+        functions: As in `add_routed_step`.
     """
-    spec = StepSpec.of("route", policy, step, prompt, output, None, (), None)
-    if step is None:
-        spec = replace(spec, step=None)
+    spec = replace(StepSpec.of("route", policy, step, prompt, output, functions=functions), step=step)
 
     def decided(made: tuple[StepAnswer, Plan]) -> dict[str, Any]:
         answer, plan = made
@@ -183,7 +182,7 @@ class _Drawing:
         for tier, endpoints in nodes.endpoints.items():
             for node in (*endpoints.values(), *nodes.repairs(tier)):
                 self._node(node, self._call)
-            if self.spec.judged:
+            if tier in nodes.judged:
                 self._node(nodes.verify(tier), self._verify)
         # The limit is the whole policy's, and a step of one tier never escalates past it.
         if nodes.asks and (len(nodes.endpoints) > 1 or nodes.approve in self._ways):
@@ -249,7 +248,7 @@ class _Drawing:
             if visit.must_raise(saved.tried(cascade)):
                 raise cascade.last_error(saved.step_answer, saved.plan)
             return visit.go(saved.tried(cascade))
-        if visit.spec.judged:
+        if answered.move.tier in visit.spec.nodes.judged:
             return Command(
                 update={visit.spec.channel: saved.answered(answered).plain()},
                 goto=visit.spec.nodes.verify(answered.move.tier),

@@ -11,12 +11,14 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
 from langroute.asking import ask
+from langroute.attempts import is_function
 from langroute.budget import Purse
 from langroute.cascade import Attempt, Call, Plan, Verdict
 from langroute.cost import Spend
 from langroute.effects import Flow, within
 from langroute.errors import LangrouteError, NoEndpointAvailable
 from langroute.failures import classify
+from langroute.functions import declined
 from langroute.gates import Commit
 from langroute.redaction import printable, redact, unquoted, without
 from langroute.replies import Reply
@@ -45,8 +47,11 @@ class Judge:
         self.plan = plan
         self._verifiers = router.checks(plan.step)
         self._risky = _risky_tools(router, request) if request.tools or request.more_tools else {}
-        self.idle = not self._verifiers and request.schema is None and not self._risky
-        """Whether there is nothing to check: plain routing."""
+        self._idle = not self._verifiers and request.schema is None and not self._risky
+
+    def is_idle(self, move: Call) -> bool:
+        """Whether there is nothing to check of a call's reply: plain routing. A function may not answer."""
+        return self._idle and not is_function(move.endpoint)
 
     def verdicts(
         self, move: Call, reply: Reply, config: RunnableConfig, left_s: float | None = None
@@ -57,8 +62,14 @@ class Judge:
         attempt's; whatever a verifier calls is heard by its tracers and by no graph's stream. All of them
         together have `left_s` seconds, where a deadline sets them; one that is not done then could not check.
         """
+        verifiers = self._verifiers
+        if is_function(move.endpoint):
+            verifiers = self._router.checks(self.plan.step, move.tier)
+            if declined(reply.message):
+                reason = f"{move.tier} has no answer"
+                return (Verdict("answered", accepted=False, reason=reason, usable=False),)
         found = list(self._always(move, reply))
-        if not self._verifiers:
+        if not verifiers:
             return tuple(found)
         quiet = unheard(config)
         boundary = self._router.policy.step(self.plan.step).boundary
@@ -68,7 +79,7 @@ class Judge:
         # The running node's config stays around it: without it `interrupt()` in a verifier asks nobody.
         ambient = var_child_runnable_config.get() or {}
         context.run(var_child_runnable_config.set, cast("RunnableConfig", {**ambient, **quiet}))
-        for verifier in self._verifiers:
+        for verifier in verifiers:
             if verifier.asks and not all(verdict.accepted for verdict in found):
                 break
             case = Case(
@@ -80,6 +91,7 @@ class Judge:
                 reply.parsed,
                 reply.parsing_error,
                 tuple(found),
+                self._router.functions,
             )
             found.append((yield from within(context, self._checked(verifier, case, ends_s), ends_s)))
         return tuple(found)
@@ -117,8 +129,8 @@ class Judge:
                 spend=_spent(error),
             )
 
-    def commit_point(self, attempts: Sequence[Attempt]) -> Commit:
-        """Return from where the reply of `move` may be shown.
+    def commit_point(self, move: Call, attempts: Sequence[Attempt]) -> Commit:
+        """Return from where the reply of `move` may be shown; a function's, which is one piece, at its end.
 
         At once where nothing can reject it, or where a rejection could change nothing: the only call
         there will be, whose reply is returned whatever the verdict. Of that one, what the model thinks is
@@ -126,6 +138,8 @@ class Judge:
         """
         verifiers = self._verifiers
         if self._request.schema is not None or self._risky or self._request.held:
+            return "end"
+        if is_function(move.endpoint):
             return "end"
         only = not attempts and not self.plan.may_repeat
         if not verifiers or (only and self.plan.on_exhausted == "best"):

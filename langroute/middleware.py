@@ -87,6 +87,7 @@ class StepRoutingMiddleware(AgentMiddleware[StepRoutingState, Any, Any]):
         difficulty_classifier: As there.
         classifiers_boundary: As there.
         ledger: As there.
+        functions: As there.
 
     Raises:
         PolicyError: The policy cannot work; every problem is listed.
@@ -111,6 +112,7 @@ class StepRoutingMiddleware(AgentMiddleware[StepRoutingState, Any, Any]):
         difficulty_classifier: Any = None,
         classifiers_boundary: str = "hosted",
         ledger: Any = None,
+        functions: Mapping[str, Callable[..., Any]] | None = None,
     ) -> None:
         self.arms = Arms.of(
             Policy.load(policy),
@@ -120,6 +122,7 @@ class StepRoutingMiddleware(AgentMiddleware[StepRoutingState, Any, Any]):
             difficulty_classifier=difficulty_classifier,
             classifiers_boundary=classifiers_boundary,
             ledger=ledger,
+            functions=functions,
         )
         self.router = self.arms.main
         self.arms.connect()
@@ -279,6 +282,10 @@ class _Handler(Runnable[Any, Any]):
         self._calls = calls
         self._settings = {**endpoint.bound_kwargs, **calls.request.model_settings}
         self._model = model
+        self._format = calls.request.response_format
+        if endpoint.is_function and self._format is not None:
+            # It answers in JSON; a `ToolStrategy` would wait for a call of its tool.
+            self._format = ProviderStrategy(_schema(self._format))
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
         pieces = self._calls.started()
@@ -304,7 +311,9 @@ class _Handler(Runnable[Any, Any]):
         asked = list(messages[1:] if self._calls.request.system_message else messages)
         # As `override` makes it, which writes nine warnings about its own assignments: 25 us (langchain 1.4).
         request = copy(self._calls.request)
-        vars(request).update(model=self._model, messages=asked, model_settings=self._settings)
+        vars(request).update(
+            model=self._model, messages=asked, model_settings=self._settings, response_format=self._format
+        )
         return request
 
 

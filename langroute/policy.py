@@ -21,6 +21,7 @@ from langroute.errors import PolicyError, PolicyProblem
 from langroute.loading import read
 from langroute.problems import problem
 from langroute.refusals import from_validation, sound_part
+from langroute.rungs import Checks, SomeRungs
 from langroute.shapes import (
     Count,
     Day,
@@ -40,7 +41,6 @@ from langroute.shapes import (
 )
 from langroute.trials import CanaryPolicy, ShadowPolicy
 from langroute.tuning.named import ScoreModel, paths_from
-from langroute.verifiers import VerifierSpec
 from langroute.written import (
     ModelSpec,
     PriceSpec,
@@ -103,12 +103,12 @@ class RoutePolicy(Written):
 class StepPolicy(Written):
     """How one step is bound to its tiers."""
 
-    cascade: SomeNames = Field(examples=["large", ["small", "large"]])
-    """Tiers, cheapest first. One tier alone is plain routing: nothing is drafted, nothing escalates."""
-    verify: Annotated[
-        tuple[VerifierSpec, ...],
-        BeforeValidator(listed, json_schema_input_type=VerifierSpec | tuple[VerifierSpec, ...]),
-    ] = ()
+    cascade: SomeRungs = Field(examples=["large", ["small", "large"]])
+    """Tiers, cheapest first. One tier alone is plain routing: nothing is drafted, nothing escalates.
+
+    Before them may stand a plain function: `[{function: answer_by_rule}, small, large]`.
+    """
+    verify: Checks = ()
     """Checks of the reply, in order; the first that rejects ends the checking."""
     repair: Annotated[Count, Field(le=3)] = 0
     """How often a rejected endpoint is told what was found and called once more, per rung."""
@@ -245,7 +245,7 @@ class LedgerPolicy(Written):
 
 def _top_tier_alone(written: dict[str, Any]) -> StepPolicy:
     """Return the binding of the default where none is written: when in doubt, the capable tier."""
-    return StepPolicy(cascade=(list(written["tiers"])[-1],))
+    return StepPolicy(cascade=list(written["tiers"])[-1])
 
 
 class Policy(Written):

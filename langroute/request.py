@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from langroute.attempts import Failure
+from langroute.attempts import Failure, is_function
 from langroute.budget import Purse
 from langroute.decision import StepAnswer
 from langroute.records import maker
@@ -138,12 +138,12 @@ class Request:
 
     @_cached
     def holder(self) -> str | None:
-        """Endpoint that gave the latest reply in the messages, which says so: it holds the cached prefix."""
+        """Endpoint, no function, that gave the latest reply in the messages: it holds the cached prefix."""
         if self._replied_at < 0:
             return None
         record = self.messages[self._replied_at].response_metadata.get("langroute")
         endpoint = record.get("endpoint") if isinstance(record, Mapping) else None
-        return endpoint if isinstance(endpoint, str) else None
+        return endpoint if isinstance(endpoint, str) and not is_function(endpoint) else None
 
     @_cached
     def question(self) -> str:

@@ -3,7 +3,7 @@
 import os
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,10 +19,13 @@ from langroute.cascade import Plan
 from langroute.decision import Decision, StepAnswer
 from langroute.effects import Flow, Io, run
 from langroute.endpoints import Endpoint, Endpoints
+from langroute.errors import PolicyError
+from langroute.functions import Functions
 from langroute.health import Health, Obstacle
 from langroute.keeping import Keeper, thread_of
 from langroute.observe import LISTENERS, Scene, notify, publish
-from langroute.policy import Policy, StepPolicy
+from langroute.policy import Policy
+from langroute.registering import functions_of, unregistered
 from langroute.request import Request
 from langroute.routing.intent import Embedder
 from langroute.routing.plan import Planner
@@ -63,12 +66,16 @@ class Router:
             without either, no decision is kept, and budgets and breakers are this router's.
         accounts: Where budgets are kept where there is no ledger: those of a router to share them with.
         arm: Which of two policies side by side this one is, and how likely a thread is to come to it.
+        functions: Name to function, for the `{function: name}` of the policy: before a step's models it takes
+            a `langroute.request.Request` and returns a text, an `AIMessage` or None, which is no answer; in
+            `verify` it takes a `langroute.verifiers.Case`. Sync or async.
         clock: Monotonic seconds; injected by tests.
         rng: Random numbers in [0, 1), for the jitter of the breakers; injected by tests.
 
     Raises:
-        PolicyError: The policy compares examples and no embeddings were given; or it has a budget that an
-            endpoint without a price would go round, or that is below the cost of any call of a step.
+        PolicyError: The policy compares examples and no embeddings were given; or it names a function that
+            nobody registered; or it has a budget that an endpoint without a price would go round, or that is
+            below the cost of any call of a step.
         LedgerError: The ledger cannot be opened.
         TypeError: What was given as a classifier is no decision model.
         ImportError: One was given, and the installed langchain-core is older than 1.8.
@@ -86,11 +93,16 @@ class Router:
         ledger: Any = None,
         accounts: Store | None = None,
         arm: tuple[str | None, float] = (None, 1.0),
+        functions: Functions | None = None,
         clock: Callable[[], float] = time.perf_counter,
         rng: Callable[[], float] = random.random,
     ) -> None:
         self.policy = policy
-        self.endpoints = Endpoints(policy)
+        self.functions = functions or {}
+        """What was registered from Python, by name."""
+        if problems := unregistered(policy, self.functions):
+            raise PolicyError(problems)
+        self.endpoints = Endpoints(policy, self.functions)
         self.clock = clock
         self.breakers = Health(self.endpoints.by_name, clock=clock, rng=rng)
         self.ledger = _ledger(ledger)
@@ -114,9 +126,10 @@ class Router:
         )
         self.shadows: Shadowing | None = None
         """Asks the top tier as well, now and then: see `langroute.shadowing`, which sets it."""
-        self._checks = {name: _in_order(step) for name, step in policy.steps.items()}
-        self._default_checks = _in_order(policy.default)
-        self._ranks = {tier: rank for rank, tier in enumerate(policy.tiers)}
+        self._checks = {name: _in_order(step.verify) for name, step in policy.steps.items()}
+        self._default_checks = _in_order(policy.default.verify)
+        self._ranks = dict.fromkeys(functions_of(policy), -1)
+        self._ranks |= {tier: rank for rank, tier in enumerate(policy.tiers)}
 
     def purse(self, config: RunnableConfig, metadata: Mapping[str, Any]) -> Purse | None:
         """Return what a call with this config spends from; None where the policy states no limit."""
@@ -166,11 +179,17 @@ class Router:
         return frozenset((*self.policy.steps, "default")), models
 
     def rank(self, tier: str) -> int:
-        """Return the position of a tier, 0 the cheapest."""
+        """Return the position of a tier, 0 the cheapest; -1 of a function, which is below all."""
         return self._ranks[tier]
 
-    def checks(self, step: str) -> tuple[Verifier, ...]:
-        """Return the step's verifiers in the order in which they check: those that are free go first."""
+    def checks(self, step: str, tier: str | None = None) -> tuple[Verifier, ...]:
+        """Return a step's verifiers in the order in which they check: those that are free go first.
+
+        With `tier`, those of its replies: a function may have its own.
+        """
+        function = self.policy.step(step).cascade.function
+        if function is not None and function.function == tier and function.verify is not None:
+            return _in_order(function.verify)
         return self._checks.get(step, self._default_checks)
 
     def decide(self, request: Request) -> Flow[tuple[StepAnswer, Plan]]:
@@ -249,9 +268,10 @@ def _share(ledger: "Ledger | None", breakers: Health, endpoints: Endpoints) -> N
     def identity(endpoint: Endpoint) -> str:
         return endpoint.identity
 
-    identities = {name: partial(identity, endpoint) for name, endpoint in endpoints.by_name.items()}
+    shared = ((name, known) for name, known in endpoints.by_name.items() if not known.is_function)
+    identities = {name: partial(identity, endpoint) for name, endpoint in shared}
     fleet(ledger.store).join(breakers, identities)
 
 
-def _in_order(step: StepPolicy) -> tuple[Verifier, ...]:
-    return tuple(sorted(step.verify, key=lambda verifier: verifier.asks))
+def _in_order(verifiers: Iterable[Verifier]) -> tuple[Verifier, ...]:
+    return tuple(sorted(verifiers, key=lambda verifier: verifier.asks))

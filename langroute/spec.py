@@ -4,7 +4,7 @@ import json
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -17,6 +17,7 @@ from langchain_core.prompts import BaseChatPromptTemplate, PromptTemplate
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from langroute.arms import Arms
+from langroute.attempts import is_function
 from langroute.calls import ModelCall
 from langroute.cascade import Accept, Ask, Call, Move
 from langroute.chat_model import RoutedChatModel
@@ -24,6 +25,7 @@ from langroute.decision import Decision
 from langroute.effects import Flow
 from langroute.errors import NoEndpointAvailable
 from langroute.following import Cascade
+from langroute.functions import Functions
 from langroute.keeping import template_digest
 from langroute.policy import Policy
 from langroute.replies import Reply, finished
@@ -75,11 +77,16 @@ class StepSpec:
         tools: Sequence[Any] = (),
         documents: Any = None,
         answer_store: Any = None,
+        functions: Functions | None = None,
     ) -> "StepSpec":
         """Return the spec of `step`; when not given, of the one called `name` or whose nodes match it."""
         if schema is not None and tools:
             raise ValueError("a routed step has tools or a schema, not both: give one of them")
-        model = policy if isinstance(policy, RoutedChatModel) else RoutedChatModel(policy)
+        if functions is not None and isinstance(policy, RoutedChatModel):
+            raise ValueError("a RoutedChatModel has its functions already: give them to it, not to the step")
+        if not isinstance(policy, RoutedChatModel):
+            policy = RoutedChatModel(policy, functions=functions)
+        model: RoutedChatModel = policy
         binding = BoundSchema(schema) if schema is not None else BoundTools(tuple(tools)) if tools else None
         if step is None:
             step = name if name in model.policy.steps else model.router.finder.declared_step(name) or name
@@ -142,11 +149,6 @@ class StepSpec:
     def blame(self) -> str | None:
         """The step that the policy lets this one blame."""
         return self.model.policy.step(self.step).blame if self.step is not None else None
-
-    @property
-    def judged(self) -> bool:
-        """Whether anything may reject a reply of this step."""
-        return self.nodes.judged
 
     def prepare(self, state: Any, config: RunnableConfig) -> Cascade:
         """Return the cascade of the call that the state asks for."""
@@ -266,7 +268,8 @@ class Nodes:
     """Tier, cheapest first, to endpoint to node."""
     repairing: bool
     asks: bool
-    judged: bool
+    judged: Collection[str]
+    """Tiers whose replies may be rejected."""
 
     @classmethod
     def of(cls, name: str, routers: Sequence[Router], step: str, binding: Any) -> "Nodes":
@@ -277,8 +280,14 @@ class Nodes:
             tier: {end: node for nodes in each for end, node in nodes.endpoints.get(tier, {}).items()}
             for tier in tiers
         }
-        flags = ("repairing", "asks", "judged")
-        return cls(name, endpoints, *(any(getattr(nodes, flag) for nodes in each) for flag in flags))
+        judged = {tier for nodes in each for tier in nodes.judged}
+        return cls(
+            name,
+            endpoints,
+            any(nodes.repairing for nodes in each),
+            any(nodes.asks for nodes in each),
+            [tier for tier in tiers if tier in judged],
+        )
 
     @classmethod
     def _of_one(cls, name: str, router: Router, step: str, binding: Any) -> "Nodes":
@@ -287,17 +296,20 @@ class Nodes:
         judged = _is_judged(policy, step, binding)
         demanded = (level.tier for level in policy.stakes.levels.values())
         # Stakes may demand what the cascade does not reach; what it reaches they only start higher in.
-        reachable = {*bound.cascade, *(tier for tier in demanded if rank(tier) > rank(bound.cascade[-1]))}
+        function = bound.cascade.function
+        functions = () if function is None else (function.function,)
+        beyond = (tier for tier in demanded if rank(tier) > rank(bound.cascade[-1]))
+        reachable = {*functions, *bound.cascade, *beyond}
         endpoints = {
             tier: {
                 endpoint.name: f"{name}.{tier}.{_node_name(endpoint.name)}"
                 for endpoint in router.endpoints.allowed(tier, bound.boundary)
             }
-            for tier in policy.tiers
+            for tier in (*functions, *policy.tiers)
             if tier in reachable
         }
         asks = policy.budget.approve_above_usd is not None or bound.on_exhausted == "ask"
-        return cls(name, endpoints, bound.repair > 0 and judged, asks, judged)
+        return cls(name, endpoints, bound.repair > 0 and judged, asks, [*endpoints] if judged else functions)
 
     @property
     def accept(self) -> str:
@@ -319,8 +331,9 @@ class Nodes:
         return f"{self.start}.verify.{tier}"
 
     def repairs(self, tier: str) -> tuple[str, ...]:
-        """The tier's repair node, where the step repairs."""
-        return (f"{self.start}.repair.{tier}",) if self.repairing else ()
+        """The tier's repair node, where the step repairs; a function is told nothing."""
+        repaired = self.repairing and not any(map(is_function, self.endpoints[tier]))
+        return (f"{self.start}.repair.{tier}",) if repaired else ()
 
     def of_move(self, move: Move) -> str:
         """Return the node that does what `move` says."""

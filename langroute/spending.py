@@ -118,6 +118,8 @@ def worst_usd(
         output_tokens: The step's `expected_output_tokens`.
         messages: The prompt where it is not the request's own, as in a repair.
     """
+    if endpoint.is_function:
+        return 0.0
     if "model" in request.kwargs:  # the caller swapped the model that the price belongs to
         return None
     if messages is not None:
@@ -142,6 +144,8 @@ def bill(
     endpoint: Endpoint, request: Request, message: AIMessage
 ) -> tuple[Usage | None, float | None, CostBasis]:
     """Return what a reply used and cost, and how that is known; one without usage is estimated, never 0."""
+    if endpoint.is_function:
+        return None, 0.0, "priced"
     billed = endpoint.cost_of(message)
     if (
         "model" in request.kwargs and billed[2] != "reported"
@@ -169,6 +173,8 @@ def guess(endpoint: Endpoint, request: Request, reply_bytes: int) -> tuple[Usage
 
 def guessed(attempt: Attempt, endpoint: Endpoint, request: Request, reply_bytes: int) -> Attempt:
     """Return an attempt that ended without a bill with what it is taken to have cost."""
+    if endpoint.is_function:
+        return replace(attempt, cost_usd=0.0, cost_basis="priced")
     found = guess(endpoint, request, reply_bytes)
     if found is None:
         return attempt

@@ -20,7 +20,7 @@ class StepRow:
     nodes: str
     """Patterns of the graph's nodes that are this step."""
     cascade: str
-    """One tier a line, its endpoints after it, the first preferred."""
+    """A function where there is one, then one tier a line, its endpoints after it, the first preferred."""
     starts_higher: str
     """One reason a line for which it starts above its first tier: difficulty, tools, stakes."""
     verifiers: str
@@ -98,10 +98,7 @@ def _step_row(policy: "Policy", name: str, step: "StepPolicy") -> StepRow:
     return StepRow(
         step=name,
         nodes=", ".join(step.nodes),
-        cascade="\n".join(
-            f"{tier}: {', '.join(_called(spec) for spec in policy.tiers[tier].models)}"
-            for tier in step.cascade
-        ),
+        cascade="\n".join(_rungs(policy, step)),
         starts_higher="\n".join(_higher_starts(policy, step)),
         verifiers=", ".join(verifier.name for verifier in step.verify),
         repair=str(step.repair),
@@ -112,6 +109,16 @@ def _step_row(policy: "Policy", name: str, step: "StepPolicy") -> StepRow:
         why=step.why or "",
         reviewed=step.reviewed.isoformat() if step.reviewed else "",
     )
+
+
+def _rungs(policy: "Policy", step: "StepPolicy") -> Iterator[str]:
+    function = step.cascade.function
+    if function is not None:
+        checks = "" if function.verify is None else ", ".join(check.name for check in function.verify)
+        checked = "" if function.verify is None else f" (verify: {checks or 'nothing'})"
+        yield f"function {function.function}{checked}"
+    for tier in step.cascade:
+        yield f"{tier}: {', '.join(_called(spec) for spec in policy.tiers[tier].models)}"
 
 
 def _called(spec: "ModelSpec") -> str:

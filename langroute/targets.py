@@ -4,10 +4,11 @@ Tools and schemas are kept as the caller gave them and bound to each endpoint's 
 called, because providers differ in how they take them; every binding is made once per endpoint.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
@@ -22,6 +23,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 
 from langroute.endpoints import Endpoint
+from langroute.functions import FunctionModel
 from langroute.records import maker
 from langroute.request import EMPTY, Request
 from langroute.verifiers.finish import ending
@@ -81,21 +83,24 @@ class BoundSchema:
         """Return the endpoint's own structured chain, which gives reply, parsed object and parsing error."""
         if key not in self._made:
             chain = model.with_structured_output(self.schema, include_raw=True, **self.kwargs)
-            parse = self._parse if _leave_unparsed(chain) else None
+            parse = self.parse if _leave_unparsed(chain) else None
             chain = _with_kwargs(chain, endpoint.bound_kwargs)
             self._made[key] = Target(chain, EMPTY, endpoint.bound_config, parse)
         return self._made[key]
 
-    def _parse(self, reply: AIMessage) -> Any:
-        """Return the reply's JSON as an instance of the schema, also where it stands in one fenced block."""
+    def parse(self, reply: AIMessage) -> Any:
+        """Return the reply's JSON as the schema has it, also where it stands in one fenced block."""
         if ending(reply) is not None or not reply.text:
             return None
         fenced = _FENCED.fullmatch(reply.text.strip())
-        return self.schema.model_validate_json(fenced.group(1) if fenced else reply.text)
+        text = fenced.group(1) if fenced else reply.text
+        return self.schema.model_validate_json(text) if _is_model(self.schema) else json.loads(text)
 
 
 def target(endpoint: Endpoint, request: Request) -> Target:
     """Return what to call on `endpoint` for `request`."""
+    if endpoint.is_function:
+        return _of_function(endpoint, request)
     if request.binding is None and not (request.kwargs or request.overrides):
         unbound: Target = endpoint.unbound or _unbound(endpoint)
         return unbound
@@ -108,6 +113,17 @@ def target(endpoint: Endpoint, request: Request) -> Target:
         return _made_target(model, {**endpoint.bound_kwargs, **request.kwargs}, endpoint.bound_config)
     bound = request.binding.bind(endpoint, model, key)
     return _made_target(bound.runnable, {**bound.kwargs, **request.kwargs}, bound.config, bound.parse)
+
+
+def _of_function(endpoint: Endpoint, request: Request) -> Target:
+    """Return a function as a target; it is given the request, and settings for models are none of its."""
+    model, binding = cast("FunctionModel", endpoint.model).for_request(request), request.binding
+    if isinstance(binding, BoundSchema):
+        return Target(RunnableParallel({"raw": model}), EMPTY, parse=binding.parse)
+    if binding is None or isinstance(binding, BoundTools):
+        return Target(model, EMPTY)
+    made: Target = binding.bind(endpoint, model, endpoint)
+    return made
 
 
 def _unbound(endpoint: Endpoint) -> Target:
@@ -124,7 +140,7 @@ def _leave_unparsed(chain: Runnable[Any, Any]) -> bool:
     """
     bound = _model_step(chain)
     schema = bound.kwargs.get("response_format") if isinstance(bound, RunnableBinding) else None
-    if not isinstance(schema, type) or not issubclass(schema, BaseModel):
+    if not _is_model(schema):
         return False
     from openai import pydantic_function_tool
 
@@ -136,6 +152,10 @@ def _leave_unparsed(chain: Runnable[Any, Any]) -> bool:
         "json_schema": {"name": function["name"], "schema": function["parameters"], "strict": strict},
     }
     return True
+
+
+def _is_model(schema: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(schema, type) and issubclass(schema, BaseModel)
 
 
 def _model_step(chain: Runnable[Any, Any]) -> Any:

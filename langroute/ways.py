@@ -196,7 +196,7 @@ def _followed(plan: Plan, spec: StepSpec, unmet: str | None = None) -> Iterator[
     seen = set()
     while under_way:
         attempts, call = under_way.pop()
-        for attempt in _outcomes(plan, cast("Call", call), judged=nodes.judged, stopping=unmet is not None):
+        for attempt in _outcomes(plan, cast("Call", call), nodes, stopping=unmet is not None):
             after = (*attempts, attempt)
             standing = _standing(plan, after)
             if standing in seen:
@@ -223,7 +223,7 @@ def _moves(plan: Plan, nodes: Nodes, attempts: tuple[Attempt, ...]) -> Iterator[
     if last.broke_off and isinstance(move, Stop):
         return  # raised in the node that made the call
     source, label = nodes.of_move(Call(last.tier, last.endpoint, last.why)), str(last.outcome)
-    if nodes.judged and label != "failed":
+    if last.tier in nodes.judged and label != "failed":
         yield source, "answered", None
         source = nodes.verify(last.tier)
     if isinstance(move, Accept) and move.best:
@@ -239,7 +239,7 @@ def _moves(plan: Plan, nodes: Nodes, attempts: tuple[Attempt, ...]) -> Iterator[
         yield nodes.approve, "refused", saved.answer_to("refuse")
 
 
-def _outcomes(plan: Plan, call: Call, *, judged: bool, stopping: bool) -> Iterator[Attempt]:
+def _outcomes(plan: Plan, call: Call, nodes: Nodes, *, stopping: bool) -> Iterator[Attempt]:
     """Yield what a call may come to, as far as the next move depends on it."""
     tried = Attempt(call.tier, call.endpoint, call.why, "accepted")
     yield tried
@@ -257,7 +257,7 @@ def _outcomes(plan: Plan, call: Call, *, judged: bool, stopping: bool) -> Iterat
         for remedy, usable in remedies:
             failure = Failure("", remedy, "", usable)  # type: ignore[arg-type]  # four of its words
             yield replace(tried, outcome="failed", failure=failure, latency_s=latency_s)
-        for verdict in (*_FOUND, *(_BLAMING if plan.blame else ())) if judged else ():
+        for verdict in (*_FOUND, *(_BLAMING if plan.blame else ())) if call.tier in nodes.judged else ():
             yield replace(tried, outcome="rejected", verdicts=(verdict,), latency_s=latency_s)
 
 

@@ -99,7 +99,8 @@ def classify(error: BaseException, *, now_s: float | None = None) -> Failure | N
     message = _message(evidence)
     # An async client that was used in an earlier event loop: the program's fault (langchain#35783), never
     # the provider's, and the next endpoint would fail the same way.
-    if any("RuntimeError" in e.names and _WRONG_LOOP.search(e.text) for e in evidence):
+    own = issubclass(type(error), CallFault)  # a person's function may use a loop of its own as it likes
+    if not own and any("RuntimeError" in e.names and _WRONG_LOOP.search(e.text) for e in evidence):
         return Failure("unknown", "stop", message)
     kind = _kind(errors, evidence)
     wait_s = _wait_s(evidence, kind, time.time() if now_s is None else now_s)

@@ -4,11 +4,13 @@ The weighings come in a fixed order: what cannot be overruled (boundary, capabil
 is unavailable), stakes, rules, tools, the expected time, the difficulty score, then money with what the
 prompt cache is worth. Stakes are a floor. Every later weighing may only raise the start, never lower what
 an earlier one demanded; where the tier it wants has no endpoint left, the highest that has takes its place.
+A function goes before the models that were chosen, unless stakes, rules or tools demand a higher start.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 from langroute.budget import Room
@@ -46,6 +48,8 @@ class _Binding:
     """How the step is bound, for the reasons."""
     cascade: tuple[Candidates, ...]
     """The step's tiers with the endpoints inside its boundary."""
+    function: Candidates | None
+    """The function that is asked before them; None without one."""
     tiers: Mapping[str, Candidates]
     """Every tier of the policy, likewise."""
     outside: Mapping[str, tuple[str, ...]]
@@ -82,6 +86,7 @@ class Planner:
         """
         self._arm, self._arm_propensity = arm
         self._policy = policy
+        self._endpoints = endpoints
         self._ranks = {tier: rank for rank, tier in enumerate(policy.tiers)}
         self._embedder = embedder
         self._rules = Rules(policy, embedder)
@@ -91,18 +96,26 @@ class Planner:
         self._bindings = {name: self._bind(name, step, tiers) for name, step in policy.steps.items()}
         self._default = self._bind("default", policy.default, tiers)
 
+    def _function(self, step: StepPolicy) -> Candidates | None:
+        """Return the function that the step begins with, below every tier."""
+        rung = step.cascade.function
+        return None if rung is None else Candidates(rung.function, -1, self._endpoints.tier(rung.function))
+
     def _bind(self, name: str, step: StepPolicy, tiers: Mapping[str, Candidates]) -> _Binding:
         inside, outside = {}, {}
         for tier, candidates in tiers.items():
             inside[tier], reasons = within_boundary(candidates, step.boundary, name)
             if reasons:
                 outside[tier] = reasons
-        bound = f"{name} is bound to {', then '.join(step.cascade)}"
+        function = self._function(step)
+        names = (*((f"the function {function.tier}",) if function else ()), *step.cascade)
+        bound = f"{name} is bound to {', then '.join(names)}"
         if step.blame is not None:
             bound += f"; in a graph it may go back to {step.blame}"
         cascade = tuple(inside[tier] for tier in step.cascade)
         blind = self._rules.blind(name, step.boundary)
-        return _Binding(step, bound, cascade, inside, outside, blind, self._alone(name, step, bound, cascade))
+        alone = None if function else self._alone(name, step, bound, cascade)
+        return _Binding(step, bound, cascade, function, inside, outside, blind, alone)
 
     def _alone(
         self, name: str, step: StepPolicy, bound: str, cascade: Sequence[Candidates]
@@ -145,12 +158,14 @@ class Planner:
         if (fixed := self._fixed(binding, request, answer, till)) is not None:
             return fixed
         reasons = [binding.bound]
+        function = None if answer.unsure or self._has_stakes(binding, request) else binding.function
         tiers = self._reachable(binding, request, answer.step, reasons, till)
         if answer.unsure:
             reasons.append(f"unsure which step this is: starts at its safe tier, {tiers[-1].tier}")
             tiers = tiers[-1:]
         elif self._rules or step.after_tool or step.on_tool_error:
-            tiers = tiers[(yield from self._start(tiers, binding, request, answer.step, reasons)) :]
+            raised = yield from self._start(tiers, binding, request, answer.step, reasons)
+            tiers, function = tiers[raised:], None if raised else function
         if step.latency_budget_s is not None:
             tiers = in_time(tiers, step.latency_budget_s, reasons)
         least = tiers[0].tier
@@ -164,6 +179,8 @@ class Planner:
             tiers = stay_or_leave(
                 tiers, request, step.expected_output_tokens, self._policy.cache_margin, reasons
             )
+        if function is not None:
+            tiers = [function, *tiers]
         limit_usd = self._policy.budget.approve_above_usd
         money_matters = limit_usd is not None or request.holder is not None
         return made_plan(
@@ -224,11 +241,15 @@ class Planner:
             or step.route != RoutePolicy()
             or step.explore
         )
-        for start in range(len(left) if worded else min(1, len(left))):
+        stakes = self._has_stakes(binding, request)
+        first: list[Candidates | None] = [binding.function] if binding.function and not stakes else [None]
+        first += [None] if worded and first != [None] else []
+        for start, function in product(range(len(left) if worded else min(1, len(left))), first):
             tiers = left[start:]
             if step.latency_budget_s is not None:
                 tiers = in_time(tiers, step.latency_budget_s, [])
             tiers = stay_or_leave(tiers, request, output_tokens, self._policy.cache_margin, [])
+            tiers = tiers if function is None else [function, *tiers]
             made = rungs(tiers, request, output_tokens, priced=limit_usd is not None)
             plan = Plan(step_name, made, step.repair, step.on_exhausted, step.latency_budget_s, limit_usd)
             yield replace(plan, continue_streams=step.continue_streams)
@@ -250,8 +271,11 @@ class Planner:
             raise NoEndpointAvailable(f"no endpoint may be called for step {step}: {'; '.join(reasons)}")
         return left
 
+    def _has_stakes(self, binding: _Binding, request: Request) -> bool:
+        return STAKES_KEY in request.metadata or binding.step.stakes is not None
+
     def _at_stake(self, binding: _Binding, request: Request, reasons: list[str]) -> Sequence[Candidates]:
-        if STAKES_KEY not in request.metadata and binding.step.stakes is None:
+        if not self._has_stakes(binding, request):
             return binding.cascade
         demand = demanded(self._policy.stakes, self._ranks, binding.step, request)
         if demand is None:

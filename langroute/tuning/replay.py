@@ -45,7 +45,7 @@ class Logged:
     @property
     def start(self) -> str:
         """Tier at which the step started."""
-        return self.plan.rungs[0].tier
+        return self.plan.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +170,13 @@ def plan_under(policy: Policy) -> Replan:
             start, _ = learned.model.score.start(logged.prompt, scored, learned.threshold)
             tiers = scored[start:]
         known = {rung.tier: rung for rung in logged.plan.rungs}
+        rungs = [known.get(tier) or rung_of(policy, tier) for tier in tiers]
+        function = step.cascade.function
+        if function is not None and logged.least is None:
+            rungs.insert(0, Rung(function.function, (Choice(function.endpoint),)))
         return Plan(
             logged.plan.step,
-            tuple(known.get(tier) or rung_of(policy, tier) for tier in tiers),
+            tuple(rungs),
             step.repair,
             step.on_exhausted,
             step.latency_budget_s,

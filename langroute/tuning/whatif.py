@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 import numpy as np
 
+from langroute.attempts import is_function
 from langroute.cascade import Attempt, Plan
 from langroute.tuning.guarantee import Floats
 from langroute.tuning.offpolicy import Estimate, cross_fitted, doubly_robust, measured
@@ -150,7 +151,7 @@ class _Outcomes:
         values, known, modelled, lacking = [], [], [], set()
         for index in kept:
             run, (logged, plan) = runs[index], rows[index]
-            start = plan.rungs[0].tier
+            start = plan.start
             agrees = logged.start == start
             value = kind.of_run(run) if run.missing is None else None
             known.append(value is not None)
@@ -161,7 +162,7 @@ class _Outcomes:
                 before = (kind.of_run(run) or 0.0) if kind.adds_up and run.missing else 0.0
                 value = before + tiers.get(tier, 0.0)
             values.append(0.0 if value is None else value)
-        starts = [rows[index][1].rungs[0].tier for index in kept]
+        starts = [rows[index][1].start for index in kept]
         agrees_at = [rows[index][0].start == start for index, start in zip(kept, starts, strict=True)]
         reached = {start for start, agrees in zip(starts, agrees_at, strict=True) if agrees}
         return cls(
@@ -213,7 +214,7 @@ def tier_means(log: Sequence[Logged], of_attempt: Callable[[Logged, int], float 
                 continue
             told = (value, 1 / logged.plan.propensity)
             tried.setdefault(attempt.tier, []).append(told)
-            if at == 0:
+            if all(is_function(before.endpoint) for before in logged.attempts[:at]):
                 started.setdefault(attempt.tier, []).append(told)
     told_of = {tier: np.array(started.get(tier, seen)) for tier, seen in tried.items()}
     return {tier: float(np.average(told[:, 0], weights=told[:, 1])) for tier, told in told_of.items()}

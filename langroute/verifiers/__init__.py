@@ -15,7 +15,7 @@ from langroute.verifiers.base import PREFIX_CHARS, Asker, Case, Opinion, Verifie
 from langroute.verifiers.citations import Citations
 from langroute.verifiers.combine import AllOf, AnyOf, Sampled
 from langroute.verifiers.confidence import Confidence, SelfRated
-from langroute.verifiers.custom import Custom
+from langroute.verifiers.custom import Custom, Registered
 from langroute.verifiers.grounded import Grounded
 from langroute.verifiers.judge import Agreement, Judge
 from langroute.verifiers.language import Language
@@ -50,6 +50,7 @@ __all__ = [
     "NotTruncated",
     "Opinion",
     "Patterns",
+    "Registered",
     "RequiredFields",
     "Sampled",
     "Schema",
@@ -69,6 +70,7 @@ VERIFIERS: Mapping[str, type[Verifier]] = MappingProxyType(
             AnyOf,
             Citations,
             Confidence,
+            Registered,
             Grounded,
             Judge,
             Language,

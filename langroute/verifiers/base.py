@@ -6,8 +6,8 @@ only look override `check`; those that must call a model override `judge`, a flo
 """
 
 import re
-from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 from langchain_core.messages import AIMessage
@@ -78,6 +78,8 @@ class Case:
     parsing_error: BaseException | None = None
     verdicts: tuple[Verdict, ...] = ()
     """What the checks before this one found."""
+    functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict, repr=False)
+    """What was registered from Python, by name."""
 
     @property
     def text(self) -> str:

@@ -1,15 +1,15 @@
 """A check of your own: any function of a case, sync or async, that says what is wrong with a reply."""
 
-import asyncio
-import inspect
 from collections.abc import Callable, Generator
 from typing import Any, ClassVar
 
-from langroute.cascade import Verdict
-from langroute.effects import Io, threaded
-from langroute.verifiers.base import Case, CustomResult, Verifier
+from pydantic import Field
 
-__all__ = ["Custom"]
+from langroute.cascade import Verdict
+from langroute.effects import Io, acalled_with, called_with
+from langroute.verifiers.base import Case, Verifier
+
+__all__ = ["Custom", "Registered"]
 
 
 class Custom(Verifier):
@@ -46,8 +46,7 @@ class Custom(Verifier):
     @property
     def qualified_name(self) -> str:
         """Module and name of the function: what a dumped policy holds in its place."""
-        named = self.function if hasattr(self.function, "__qualname__") else type(self.function)
-        return f"{named.__module__}.{named.__qualname__}"
+        return _qualified(self.function)
 
     def judge(self, case: Case) -> Generator[Any, Any, Verdict]:
         """Call the function and read its answer.
@@ -55,38 +54,50 @@ class Custom(Verifier):
         Raises:
             TypeError: It returned something else than a bool, a string or a `Verdict`.
         """
-        answer: Any = yield Io(lambda: _call(self.function, case), lambda: _acall(self.function, case))
-        return self._verdict(answer)
-
-    def _verdict(self, answer: Any) -> Verdict:
-        if isinstance(answer, Verdict):
-            return answer
-        if answer is True:
-            return Verdict(self.label, accepted=True, reason=f"{self.label} accepts the reply")
-        if answer is False:
-            return Verdict(self.label, accepted=False, reason=f"{self.label} rejects the reply")
-        if isinstance(answer, str):
-            return Verdict(self.label, accepted=False, reason=answer)
-        what = "None" if answer is None else type(answer).__name__
-        raise TypeError(f"{self.qualified_name} returned {what}: return a bool, a reason or a Verdict")
+        return (yield from _judged(self.function, self.label, case))
 
 
-def _call(function: Callable[..., Any], case: Case) -> CustomResult:
-    """Call in this thread; wait for an awaitable in a thread and loop of its own."""
-    answer = function(case)
-    if not inspect.isawaitable(answer):
-        return answer  # type: ignore[no-any-return]  # what it is, `_verdict` finds out
+class Registered(Verifier):
+    """A check of your own that a policy file names, registered from Python: `{function: in_euros}`.
 
-    async def wait() -> CustomResult:
-        return await answer  # type: ignore[no-any-return]  # as above
+    The function is what `Custom` takes; its verdicts stand under the name that it was registered by, as in
+    `RoutedChatModel("langroute.yaml", functions={"in_euros": in_euros})`.
+    """
 
-    # Not in this thread: a loop may be running in it already.
-    return threaded(lambda: asyncio.run(wait())).result()
+    name: ClassVar[str] = "function"
+    shorthand: ClassVar[str | None] = "function"
+
+    function: str = Field(min_length=1, max_length=200)
+    """Name of the function."""
+
+    @property
+    def may_blame_input(self) -> bool:
+        """Whether a rejection may blame the step's input: what the function returns is not known before."""
+        return True
+
+    def judge(self, case: Case) -> Generator[Any, Any, Verdict]:
+        """Call the function of this name and read its answer.
+
+        Raises:
+            TypeError: It returned something else than a bool, a string or a `Verdict`.
+        """
+        return (yield from _judged(case.functions[self.function], self.function, case))
 
 
-async def _acall(function: Callable[..., Any], case: Case) -> CustomResult:
-    """Await a coroutine function here; call any other in a thread, so that the loop goes on."""
-    named = function if inspect.isroutine(function) else type(function).__call__
-    direct = inspect.iscoroutinefunction(named)
-    answer: Any = function(case) if direct else await asyncio.wrap_future(threaded(lambda: function(case)))
-    return await answer if inspect.isawaitable(answer) else answer  # type: ignore[no-any-return]  # as above
+def _judged(function: Callable[..., Any], label: str, case: Case) -> Generator[Any, Any, Verdict]:
+    answer: Any = yield Io(lambda: called_with(function, case), lambda: acalled_with(function, case))
+    if isinstance(answer, Verdict):
+        return answer
+    if answer is True:
+        return Verdict(label, accepted=True, reason=f"{label} accepts the reply")
+    if answer is False:
+        return Verdict(label, accepted=False, reason=f"{label} rejects the reply")
+    if isinstance(answer, str):
+        return Verdict(label, accepted=False, reason=answer)
+    what = "None" if answer is None else type(answer).__name__
+    raise TypeError(f"{_qualified(function)} returned {what}: return a bool, a reason or a Verdict")
+
+
+def _qualified(function: Callable[..., Any]) -> str:
+    named: Any = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"

@@ -39,7 +39,7 @@ STATES = [Typed, Modelled, Classed]
 
 def routed(scenario: Scenario) -> Any:
     """Return the scenario's model, with what it binds."""
-    model: Any = RoutedChatModel(scenario.build()[0]).for_step("answer")
+    model: Any = RoutedChatModel(scenario.build()[0], functions=scenario.functions).for_step("answer")
     if scenario.tools:
         model = model.bind_tools(list(scenario.tools))
     return model if scenario.schema is None else model.with_structured_output(scenario.schema)
@@ -77,7 +77,12 @@ def a_node(scenario: Scenario, state: Any, output: str) -> Any:
 
 
 def how(scenario: Scenario, output: str) -> dict[str, Any]:
-    return {"tools": list(scenario.tools), "schema": scenario.schema, "output": output}
+    return {
+        "functions": scenario.functions,
+        "tools": list(scenario.tools),
+        "schema": scenario.schema,
+        "output": output,
+    }
 
 
 def inline(scenario: Scenario, state: Any, output: str) -> Any:

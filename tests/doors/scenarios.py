@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from langroute.decision import Decision
 from langroute.errors import AllAttemptsFailed, ApprovalRequired
+from langroute.request import Request
 from langroute.testing import ScriptedChatModel
 from langroute.testing.wire import Answer
 
@@ -57,12 +58,14 @@ class Scenario:
     said: str | None = "answer"
     """The step as `for_step` says it; None leaves it to be recognised."""
     metadata: dict[str, Any] = field(default_factory=dict)
+    functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
     mismatch: str | None = None
 
     def build(self) -> tuple[dict[str, Any], dict[str, ScriptedChatModel]]:
         """Return a fresh policy and its scripted models by endpoint."""
         models = {
-            name: ScriptedChatModel(name=name, replies=list(replies)) for name, replies in self.script.items()
+            name: ScriptedChatModel(name=name, replies=list(replies) or [AssertionError("never asked")])
+            for name, replies in self.script.items()
         }
         tiers: dict[str, Any] = {}
         for name, model in models.items():
@@ -72,6 +75,14 @@ class Scenario:
             spec = {"model": model, "name": name, "price": price, **self.models.get(name, {})}
             tiers.setdefault(name.partition("-")[0], {"models": []})["models"].append(spec)
         return {"tiers": tiers, "steps": {"answer": self.step}, **self.policy}, models
+
+
+async def no_answer(request: Request) -> None:
+    """Find nothing."""
+
+
+def broken(request: Request) -> str:
+    raise ValueError("the table is gone")
 
 
 TURN = [
@@ -258,6 +269,66 @@ SCENARIOS = [
         [("small-a", "start", "rejected"), ("large-a", "escalation", "accepted")],
         policy={"stakes": {"high": {"tier": "large"}, "tools": {"add": "high"}}},
         tools=[add],
+    ),
+    Scenario(
+        "a function that has the answer spares the models",
+        {"small-a": []},
+        {"cascade": [{"function": "rule"}, "small"], "verify": ["no_refusal"]},
+        GOOD,
+        [("function:rule", "start", "accepted")],
+        functions={"rule": lambda request: GOOD if "cable" in request.question else None},
+    ),
+    Scenario(
+        "a function without an answer leaves it to the models",
+        {"small-a": [GOOD]},
+        {"cascade": [{"function": "rule"}, "small"]},
+        GOOD,
+        [("function:rule", "start", "rejected"), ("small-a", "escalation", "accepted")],
+        functions={"rule": no_answer},
+    ),
+    Scenario(
+        "what a function says is checked by its own checks, and never repaired",
+        {"small-a": [BAD, GOOD]},
+        {
+            "cascade": [{"function": "rule", "verify": [{"function": "never"}]}, "small"],
+            "verify": ["no_refusal"],
+            "repair": 1,
+        },
+        GOOD,
+        [
+            ("function:rule", "start", "rejected"),
+            ("small-a", "escalation", "rejected"),
+            ("small-a", "repair", "accepted"),
+        ],
+        functions={"rule": lambda _: GOOD, "never": lambda _: False},
+    ),
+    Scenario(
+        "a function that raises is passed over",
+        {"small-a": [GOOD]},
+        {"cascade": [{"function": "rule"}, "small"]},
+        GOOD,
+        [("function:rule", "start", "failed"), ("small-a", "fallback", "accepted")],
+        functions={"rule": broken},
+    ),
+    Scenario(
+        "a function's JSON is read as a model's",
+        {"small-a": []},
+        {"cascade": [{"function": "rule"}, "small"]},
+        Invoice(number="17", total=3.5),
+        [("function:rule", "start", "accepted")],
+        schema=Invoice,
+        functions={"rule": lambda _: '{"number": "17", "total": 3.5}'},
+    ),
+    Scenario(
+        "a function may call a tool",
+        {"small-a": []},
+        {"cascade": [{"function": "rule"}, "small"], "verify": ["tool_calls"]},
+        {"a": 2, "b": 3},
+        [("function:rule", "start", "accepted")],
+        tools=[add],
+        functions={
+            "rule": lambda _: AIMessage("", tool_calls=[{"name": "add", "args": {"a": 2, "b": 3}, "id": "c"}])
+        },
     ),
 ]
 

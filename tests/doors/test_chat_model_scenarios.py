@@ -16,7 +16,7 @@ WAYS = [(s, mode) for s in SCENARIOS for mode in MODES + ([] if s.schema else V3
 
 
 def runnable(scenario: Scenario, policy: dict[str, Any]) -> Any:
-    model: Any = RoutedChatModel(policy)
+    model: Any = RoutedChatModel(policy, functions=scenario.functions)
     if scenario.said is not None:
         model = model.for_step(scenario.said)
     if scenario.tools:

@@ -25,7 +25,7 @@ def agent(scenario: Scenario) -> Any:
     return create_agent(
         ScriptedChatModel(reply="never asked"),
         list(scenario.tools),
-        middleware=[StepRoutingMiddleware(scenario.build()[0])],
+        middleware=[StepRoutingMiddleware(scenario.build()[0], functions=scenario.functions)],
         response_format=ToolStrategy(scenario.schema) if scenario.schema is not None else None,
         checkpointer=InMemorySaver(),
         interrupt_before=["tools"] if scenario.tools else None,
@@ -63,7 +63,7 @@ async def test_scenario_gives_the_same_answer_and_attempts(scenario: Scenario, m
 
 @pytest.mark.parametrize("scenario", TURNS, ids=lambda scenario: scenario.name)
 async def test_record_is_that_of_the_chat_model_but_for_ids_and_times(scenario: Scenario) -> None:
-    model: Any = RoutedChatModel(scenario.build()[0]).for_step("answer")
+    model: Any = RoutedChatModel(scenario.build()[0], functions=scenario.functions).for_step("answer")
     if scenario.tools:
         model = model.bind_tools(list(scenario.tools))
     if scenario.schema is not None:

@@ -292,6 +292,6 @@ def test_a_large_list_or_mapping_is_shortened():
     deep = {"a": {"b": {"c": {"d": 1}}}}
     wide = ["word" * 10] * 50
 
-    assert problem_at("default.cascade", default={"cascade": deep}).value == "{a: {b: {c: {…}}}}"
+    assert problem_at("default.why", default={"cascade": "large", "why": deep}).value == "{a: {b: {c: {…}}}}"
     assert problem_at("default.nodes[0]", default={"cascade": "large", "nodes": [wide]}).value.endswith("…]")
     assert len(problem_at("default.nodes[0]", default={"cascade": "large", "nodes": [wide]}).value) < 130
