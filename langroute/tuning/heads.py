@@ -60,21 +60,21 @@ def fit_head(design: Design, rows: _Array, right: _Array, fold_of: _Array, setti
         fold_of: The fold of every row of the design, see `folds_of`.
         settings: How.
     """
+    from joblib import Parallel, delayed
+
+    folds = range(int(fold_of.max()) + 1)
+    outside = [fold_of[rows] != fold for fold in folds]
+    trained = [(rows[kept], right[kept]) for kept in outside] + [(rows, right)]
+    *parts, whole = Parallel()(delayed(_fit)(design, *part, settings) for part in trained)
     log_odds = np.zeros(len(fold_of))
-    for fold in range(int(fold_of.max()) + 1):
-        inside = fold_of[rows] == fold
-        part = _fit(design, rows[~inside], right[~inside], settings)
+    for fold, part in zip(folds, parts, strict=True):
         out = np.flatnonzero(fold_of == fold)
         log_odds[out] = _predict(part, design, out)
     said = np.zeros(len(fold_of))
-    for fold in range(int(fold_of.max()) + 1):
-        inside = fold_of[rows] == fold
-        curve = calibrate(log_odds[rows[~inside]], right[~inside], settings.seed)
+    for fold, kept in zip(folds, outside, strict=True):
+        curve = calibrate(log_odds[rows[kept]], right[kept], settings.seed)
         said[fold_of == fold] = curve.probability(log_odds[fold_of == fold])
-    head = replace(
-        _fit(design, rows, right, settings), calibration=calibrate(log_odds[rows], right, settings.seed)
-    )
-    return Fit(head, said)
+    return Fit(replace(whole, calibration=calibrate(log_odds[rows], right, settings.seed)), said)
 
 
 def folds_of(queries: Sequence[str], folds: int, seed: int) -> _Array:

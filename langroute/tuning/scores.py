@@ -3,11 +3,12 @@
 Each tier has a head of its own, and a score compares heads: on RouteLLM's MMLU labels *strong minus weak*
 ranks better than "the weak one fails" alone, for where both fail the strong one is paid for nothing.
 Everything that is chosen (calibration, thresholds) is chosen on predictions for queries that the fit had
-not seen.
+not seen. Outcomes are read once, as a stream. The cross-fit runs through joblib: in this process, or where
+`joblib.parallel_config` says, as on a cluster of Dask, Ray or Spark.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,9 +19,19 @@ from langroute.tuning.features import Features
 from langroute.tuning.heads import Fit, Settings, calibration_error, fit_head, folds_of, predict
 from langroute.tuning.learned import Head, LearnedScore
 from langroute.tuning.outcomes import Outcome
+from langroute.tuning.sampling import sampled_queries
 
-__all__ = ["FittedScore", "cold_score", "expected_gain", "fit_prompt_score", "fit_reply_score"]
+__all__ = [
+    "MOST_QUERIES",
+    "FittedScore",
+    "cold_score",
+    "expected_gain",
+    "fit_prompt_score",
+    "fit_reply_score",
+]
 
+MOST_QUERIES = 50_000
+"""Queries that a fit learns from unless told otherwise."""
 COLD_SLOPE = -0.35
 """Log-odds that a standard deviation of length takes from a tier below the top before labels tell."""
 _REPLY_STRENGTH = 0.5
@@ -78,7 +89,14 @@ def cold_score(tiers: Sequence[str], *, step: str = "") -> LearnedScore:
 
 
 def fit_prompt_score(
-    outcomes: Iterable[Outcome], tiers: Sequence[str], *, step: str = "", seed: int = 0, folds: int = 5
+    outcomes: Iterable[Outcome],
+    tiers: Sequence[str],
+    *,
+    step: str = "",
+    seed: int = 0,
+    folds: int = 5,
+    most_queries: int = MOST_QUERIES,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> FittedScore:
     """Fit a score of prompts: how likely each tier is good enough, before there is a reply.
 
@@ -91,11 +109,14 @@ def fit_prompt_score(
         step: The step, for the file.
         seed: Of the folds.
         folds: Parts of the cross-fit.
+        most_queries: Queries that are learned from, drawn from all (see `sampled_queries`): memory hangs on
+            them, and not on how many outcomes there are.
+        progress: Told now and then how many outcomes are read.
 
     Raises:
         ValueError: There is no outcome at all, or one is of a tier that is not among `tiers`.
     """
-    known = _known(outcomes, tiers)
+    known = _known(sampled_queries(outcomes, most_queries, progress), tiers)
     prompts = {outcome.query: outcome.prompt for outcome in known}
     place = {query: row for row, query in enumerate(prompts)}
     labels = {tier: _Labels() for tier in tiers}
@@ -112,7 +133,14 @@ def fit_prompt_score(
 
 
 def fit_reply_score(
-    outcomes: Iterable[Outcome], tiers: Sequence[str], *, step: str = "", seed: int = 0, folds: int = 5
+    outcomes: Iterable[Outcome],
+    tiers: Sequence[str],
+    *,
+    step: str = "",
+    seed: int = 0,
+    folds: int = 5,
+    most_queries: int = MOST_QUERIES,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> FittedScore:
     """Fit a score of replies: how likely this reply is right, for every tier but the top.
 
@@ -125,11 +153,14 @@ def fit_reply_score(
         step: The step, for the file.
         seed: Of the folds.
         folds: Parts of the cross-fit.
+        most_queries: Queries that are learned from, drawn from all (see `sampled_queries`): memory hangs on
+            them, and not on how many outcomes there are.
+        progress: Told now and then how many outcomes are read.
 
     Raises:
         ValueError: A tier below the top has no outcome, or an outcome is of a tier that is not among `tiers`.
     """
-    known = _known(outcomes, tiers)
+    known = _known(sampled_queries(outcomes, most_queries, progress), tiers)
     worth = {(outcome.query, outcome.tier): outcome.score for outcome in known}
     judged = [outcome for outcome in known if outcome.tier != tiers[-1]]
     labels: dict[str, _Labels] = {tier: _Labels() for tier in tiers[:-1]}
@@ -171,8 +202,7 @@ class _Labels:
         return fit_head(design, np.array(self.rows, int), np.array(self.right, float), fold_of, settings)
 
 
-def _known(outcomes: Iterable[Outcome], tiers: Sequence[str]) -> list[Outcome]:
-    known = list(outcomes)
+def _known(known: list[Outcome], tiers: Sequence[str]) -> list[Outcome]:
     if not known:
         raise ValueError("there are no outcomes to learn from")
     foreign = sorted({outcome.tier for outcome in known} - set(tiers))

@@ -2,10 +2,13 @@
 
 found = what_if(logged, plan_under(Policy.load("new.yaml")))
 found.cost_usd.value, found.quality.low, found.basis      # "measured", or "estimate"
+
+Requests are replayed through joblib: in this process, or where `joblib.parallel_config` says.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal, Self
 
 import numpy as np
@@ -17,6 +20,11 @@ from langroute.tuning.offpolicy import Estimate, cross_fitted, doubly_robust, me
 from langroute.tuning.replay import Judge, Logged, Replan, Replayed, replay, spent_usd
 
 __all__ = ["WhatIf", "tier_means", "what_if"]
+
+_PART = 500
+"""Requests that one task replays."""
+_PARTS_AT_ONCE = 32
+"""Tasks between two words of progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,12 @@ class WhatIf:
 
 
 def what_if(
-    log: Iterable[Logged], replan: Replan, judge: Judge | None = None, *, confidence: float = 0.9
+    log: Iterable[Logged],
+    replan: Replan,
+    judge: Judge | None = None,
+    *,
+    confidence: float = 0.9,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> WhatIf:
     """Return what the logged requests would have come to under another policy.
 
@@ -72,15 +85,14 @@ def what_if(
         replan: The plan of the other policy (see `langroute.tuning.replay.plan_under`).
         judge: Judges replies anew where the other policy has other thresholds (see `rejudged` there).
         confidence: Chance with which the intervals hold.
+        progress: Told now and then how many requests are replayed.
 
     Raises:
         ValueError: The log is empty, or a propensity in it is not in (0, 1].
     """
-    rows = [(logged, replan(logged)) for logged in log]
+    rows, runs, as_logged = _replayed(log, replan, judge, progress)
     if not rows:
         raise ValueError("The log is empty: there is nothing to replay.")
-    runs = [replay(logged, plan, judge) for logged, plan in rows]
-    as_logged = [replay(logged, logged.plan) for logged, _ in rows]
     quality = _Outcomes.read(rows, runs, as_logged, _QUALITY)
     cost = _Outcomes.read(rows, runs, as_logged, _COST)
     complete = all(run.missing is None for run in runs)
@@ -95,6 +107,39 @@ def what_if(
         cost.logged,
         () if complete else tuple(sorted(cost.untried)),
     )
+
+
+_Rows = list[tuple[Logged, Plan]]
+
+
+def _replayed(
+    log: Iterable[Logged], replan: Replan, judge: Judge | None, progress: Callable[[int], None]
+) -> tuple[_Rows, list[Replayed], list[Replayed]]:
+    """Return each request with its other plan, what it came to under that, and as it was logged."""
+    from joblib import Parallel, delayed
+
+    rows: _Rows = []
+    runs: list[Replayed] = []
+    as_logged: list[Replayed] = []
+    left = iter(log)
+    parts = iter(lambda: list(islice(left, _PART)), [])
+    with Parallel() as parallel:
+        while several := list(islice(parts, _PARTS_AT_ONCE)):
+            done = parallel(delayed(_replayed_part)(part, replan, judge) for part in several)
+            for part, (plans, anew, logged) in zip(several, done, strict=True):
+                rows += zip(part, plans, strict=True)
+                runs += anew
+                as_logged += logged
+            progress(len(rows))
+    return rows, runs, as_logged
+
+
+def _replayed_part(
+    part: Sequence[Logged], replan: Replan, judge: Judge | None
+) -> tuple[list[Plan], list[Replayed], list[Replayed]]:
+    plans = [replan(logged) for logged in part]
+    runs = [replay(logged, plan, judge) for logged, plan in zip(part, plans, strict=True)]
+    return plans, runs, [replay(logged, logged.plan) for logged in part]
 
 
 @dataclass(frozen=True, slots=True)
