@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from routed_models import BAD, GOOD, Runs, calls, down, routed
 
 from langroute import RoutedChatModel
-from langroute.cascade import Verdict
+from langroute.cascade import Verdict, next_move
 from langroute.judging import Judge
 from langroute.request import Request
 from langroute.testing import Answer, Fault, LoopbackProvider, ScriptedChatModel
@@ -182,7 +182,8 @@ def test_risky_tool_that_is_not_called_demands_nothing() -> None:
 
 def commit(model: RoutedChatModel, **request: Any) -> str:
     asked = Request((), step="answer", **request)
-    return Judge(model.router, asked, model.router.plan(asked)).commit_point(())
+    plan = model.router.plan(asked)
+    return Judge(model.router, asked, plan).commit_point(next_move(plan, ()), ())
 
 
 COMMITS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
