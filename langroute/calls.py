@@ -5,9 +5,11 @@ from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.prompt_values import ChatPromptValue
 from langchain_core.runnables import RunnableConfig
+from pydantic import ValidationError
 
 from langroute.admission import Admission
 from langroute.cascade import Call, Failure, Plan
@@ -111,6 +113,8 @@ class ModelCall:
         token = None if LINE.get() is self.line else LINE.set(self.line)  # to set one costs ten looks
         try:
             reply = call(self.target, self.messages, config)
+        except ValidationError as error:
+            reply = self._outlived(error, pieces)
         finally:
             if token is not None:
                 LINE.reset(token)
@@ -118,8 +122,16 @@ class ModelCall:
 
     async def _acall(self, config: RunnableConfig, pieces: Pieces | None) -> Any:
         LINE.set(self.line)  # in a task of its own
-        reply = await acall(self.target, self.messages, config)
+        try:
+            reply = await acall(self.target, self.messages, config)
+        except ValidationError as error:
+            reply = self._outlived(error, pieces)
         return reply if pieces is None else pieces.whole(reply)
+
+    def _outlived(self, error: ValidationError, pieces: Pieces | None) -> AIMessage:
+        if pieces is None or not isinstance(self.target.runnable, BaseChatModel):
+            raise error  # what a chain refuses may be its parser's business
+        return pieces.outlived(error)
 
     def _items(self, shape: Shape) -> Generator[Any, None, None]:
         with closing(shape.open(self)) as source:

@@ -10,13 +10,13 @@ from functools import lru_cache
 from typing import Any
 
 from langchain_core.callbacks import BaseCallbackManager
-from langchain_core.messages import AIMessage
-from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
+from pydantic import ValidationError
 
 from langroute.request import EMPTY, message_text
-from langroute.streams import Heeding, refuse_doubled, used_in
+from langroute.streams import CHUNKS, Heeding, ends, refuse_doubled, used_in
 from langroute.verifiers.finish import ending, finish_words
 
 __all__ = ["Pieces", "heard"]
@@ -29,7 +29,7 @@ class Pieces(Heeding):
         super().__init__()
         self._arguments: dict[Any, str] = {}
         self._texts: list[str] = []
-        self._usage: list[UsageMetadata] = []
+        self._chunks: list[AIMessageChunk] = []
 
     def heard_in(self, config: RunnableConfig, model: Any) -> RunnableConfig:
         """Return the config with this listener in it, where the model may stream: a listener costs 40 us."""
@@ -52,15 +52,15 @@ class Pieces(Heeding):
         """Start anew: of a call that was made twice the later one counts."""
         self._arguments.clear()
         self._texts.clear()
-        self._usage.clear()
+        self._chunks.clear()
+        self.usage.clear()
 
     def on_llm_new_token(self, *_: Any, chunk: Any = None, **__: Any) -> None:
         """Take one piece of a streamed reply, if anybody still wants it."""
-        self.heed()
+        super().on_llm_new_token(chunk=chunk)
         if (message := getattr(chunk, "message", None)) is not None:
             self._texts.append(message_text(message))
-            if usage := getattr(message, "usage_metadata", None):
-                self._usage.append(usage)
+            self._chunks.append(message)
         for piece in getattr(getattr(chunk, "message", None), "tool_call_chunks", ()):
             place = len(self._arguments) if piece["index"] is None else ("index", piece["index"])
             self._arguments[place] = self._arguments.get(place, "") + (piece["args"] or "")
@@ -86,11 +86,21 @@ class Pieces(Heeding):
         refuse_doubled(self._texts)
         if self.broken:
             raise ConnectionResetError("the arguments of a tool call were cut")
-        if len(self._usage) > 1:  # the host adds it up
+        if len(self.usage) > 1:  # the host adds it up
             message = result.get("raw") if isinstance(result, dict) else result
             if isinstance(message, AIMessage):
-                message.usage_metadata = used_in(self._usage)
+                message.usage_metadata = used_in(self.usage)
         return result
+
+    def outlived(self, error: ValidationError) -> AIMessage:
+        """Return the reply that had ended before the host refused a chunk: its usage is no number.
+
+        Raises:
+            ValidationError: There was no end yet.
+        """
+        if not any(map(ends, self._chunks)):
+            raise error
+        return CHUNKS.assemble(self._chunks)
 
 
 def heard(config: RunnableConfig, model: Any) -> tuple[RunnableConfig, Pieces | None]:

@@ -28,7 +28,7 @@ from langroute.replies import identify
 from langroute.request import message_text
 from langroute.targets import Target
 
-__all__ = ["CHUNKS", "EVENTS", "Heeding", "Shape", "refuse_doubled", "used_in"]
+__all__ = ["CHUNKS", "EVENTS", "Heeding", "Shape", "ends", "refuse_doubled", "used_in"]
 
 _PAIRS = 3
 """Different pieces that all come in pairs: fewer may be what the model said."""
@@ -38,7 +38,7 @@ _REASONING = frozenset({"reasoning", "reasoning_content", "thinking", "redacted_
 
 
 class Heeding(BaseCallbackHandler):
-    """Ends a model's own task that was cancelled and goes on.
+    """Hears what each chunk says was used, and ends a model's own task that was cancelled and goes on.
 
     `wait_for` of Python 3.11, with which integrations await each chunk, swallows a cancellation that meets
     a chunk: neither its limits nor its caller could then stop a model that talks without a pause.
@@ -47,7 +47,20 @@ class Heeding(BaseCallbackHandler):
     run_inline = True
 
     def __init__(self) -> None:
+        self.usage: list[UsageMetadata] = []
         self._caller = _task()
+
+    def on_llm_new_token(self, *_: Any, chunk: Any = None, **__: Any) -> None:
+        """Take one chunk of a streamed reply, if anybody still wants it."""
+        self.heed()
+        if usage := getattr(getattr(chunk, "message", None), "usage_metadata", None):
+            self.usage.append(usage)
+
+    def billed(self, event: Any) -> Any:
+        """Return an event, the last one with what was used: the host adds up what the chunks tell."""
+        if event.get("event") != "message-finish" or len(self.usage) <= 1:
+            return event
+        return {**event, "usage": used_in(self.usage)}
 
     def on_stream_event(self, *_: Any, **__: Any) -> None:
         """Go no further than this event, if the task was cancelled before it."""
@@ -115,7 +128,7 @@ class _Chunks:
             with closing(cast("Generator[Any, None, None]", source)):
                 for chunk in source:
                     _identify(chunk, begun)
-                    ended = ended or _ends(chunk)
+                    ended = ended or ends(chunk)
                     yield chunk
         except ValidationError:
             if not ended:
@@ -128,7 +141,7 @@ class _Chunks:
             async with aclosing(cast("AsyncGenerator[Any, None]", source)):
                 async for chunk in source:
                     _identify(chunk, begun)
-                    ended = ended or _ends(chunk)
+                    ended = ended or ends(chunk)
                     yield chunk
         except ValidationError:
             if not ended:
@@ -207,7 +220,7 @@ class _Chunks:
         return (*held[:-1], held[-1].model_copy(update={"response_metadata": metadata}))
 
 
-def _ends(chunk: Any) -> bool:
+def ends(chunk: Any) -> bool:
     """Whether a reply is whole with this chunk: what the host refuses after it is usage that is no number."""
     return bool(chunk.response_metadata.get("finish_reason"))
 
@@ -291,21 +304,22 @@ class _Events:
     """Protocol events, as `stream_events(version="v3")` gives them."""
 
     def open(self, call: Opened) -> Generator[Any, None, None]:
-        model = cast("BaseChatModel", call.target.runnable)
-        events = model.stream_events(call.prompt, call.config, version="v3", **call.target.kwargs)
+        model, listener = cast("BaseChatModel", call.target.runnable), Heeding()
+        config = merge_configs(call.config, {"callbacks": [listener]})
+        events = model.stream_events(call.prompt, config, version="v3", **call.target.kwargs)
         try:
-            yield from events
+            yield from map(listener.billed, events)
         finally:
             if not events.done:
                 events.fail(GeneratorExit())  # the host's stream cannot be closed; it ends when it is let go
 
     async def aopen(self, call: Opened) -> AsyncGenerator[Any, None]:
-        model = cast("BaseChatModel", call.target.runnable)
-        config = merge_configs(call.config, {"callbacks": [Heeding()]})
+        model, listener = cast("BaseChatModel", call.target.runnable), Heeding()
+        config = merge_configs(call.config, {"callbacks": [listener]})
         opening = model.astream_events(call.prompt, config, version="v3", **call.target.kwargs)
         async with await opening as events:
             async for event in events:
-                yield event
+                yield listener.billed(event)
 
     def assemble(self, items: Sequence[Any]) -> AIMessage:
         refuse_doubled([self.content(event) or "" for event in items])

@@ -1,6 +1,6 @@
 """What a stream used: told in every chunk, in parts, or in a way that is no number."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from langgraph.graph import START, MessagesState, StateGraph
 from routed_models import GOOD, routed, shown
 
+from langroute.cascade import Attempt
 from langroute.cost import Usage
 from langroute.errors import PartialStream
 from langroute.streams import CHUNKS
@@ -85,13 +86,38 @@ class Counting(ScriptedChatModel):
                 run_manager.on_llm_new_token(made.text, chunk=made)
             yield made
 
+    async def _astream(
+        self, messages: Any, *args: Any, run_manager: Any = None, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        for made in self._stream(messages):
+            if run_manager is not None:
+                await run_manager.on_llm_new_token(made.text, chunk=made)
+            yield made
 
-def test_reply_that_is_streamed_into_a_graphs_stream_is_billed_once() -> None:
+
+def streamed_in_a_graph(model: Any) -> Attempt:
+    """Return the attempt of a call that a graph's stream of messages shows."""
     graph = StateGraph(MessagesState)
-    model = routed({"small-a": Counting(reply=GOOD)})
     graph.add_node("ask", lambda state: {"messages": [model.invoke(state["messages"])]})
     graph.add_edge(START, "ask")
     with capture_decisions() as decisions:
-        list(graph.compile().stream({"messages": [("user", "When?")]}, stream_mode="messages"))
-    usage = decisions[0].attempts[0].usage
-    assert usage == Usage(10, GOOD.count(" "))
+        shown = list(graph.compile().stream({"messages": [("user", "When?")]}, stream_mode="messages"))
+    assert "".join(message.text for message, _ in shown).strip() == GOOD
+    return decisions[0].attempts[0]
+
+
+def test_reply_that_is_streamed_into_a_graphs_stream_is_billed_once() -> None:
+    attempt = streamed_in_a_graph(routed({"small-a": Counting(reply=GOOD)}))
+    assert attempt.usage == Usage(10, GOOD.count(" "))
+
+
+@pytest.mark.parametrize("mode", ["stream", "astream", "v3", "av3"])
+async def test_usage_told_in_every_chunk_is_billed_once_in_every_stream(mode: str) -> None:
+    with capture_decisions() as decisions:
+        await shown(routed({"small-a": Counting(reply=GOOD)}), mode)
+    assert decisions[0].attempts[0].usage == Usage(10, GOOD.count(" "))
+
+
+def test_reply_in_a_graphs_stream_outlives_usage_that_the_host_refuses() -> None:
+    attempt = streamed_in_a_graph(routed({"small-a": Miscounting(reply=GOOD)}))
+    assert (attempt.outcome, attempt.cost_basis) == ("accepted", "estimated")
