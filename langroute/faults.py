@@ -21,6 +21,7 @@ from langroute.redaction import without
 from langroute.request import Request, tool_name
 from langroute.verifiers.base import shown
 from langroute.verifiers.finish import ending, finish_words, refusal_text
+from langroute.visible import says_nothing
 
 __all__ = ["as_told", "fault_of"]
 
@@ -103,8 +104,8 @@ def _is_plain(message: AIMessage) -> bool:
     text, told = message.content, message.response_metadata
     return (
         isinstance(text, str)
-        and 0 < len(text) <= MOST_CHARS
-        and not text.isspace()
+        and len(text) <= MOST_CHARS
+        and not says_nothing(text)
         and not (message.tool_calls or message.invalid_tool_calls)
         and not message.additional_kwargs.get("refusal")
         and (not told or told.get("finish_reason") in _PLAIN)
@@ -164,17 +165,17 @@ def as_told(failure: Failure, request: Request, endpoint: Endpoint) -> Failure:
 
 
 def _says(message: AIMessage) -> bool:
-    """Whether there is content; white space alone is none, nor are thoughts that lead to nothing."""
+    """Whether there is content; what cannot be seen is none, nor are thoughts that lead to nothing."""
     content = message.content
     if isinstance(content, str):
-        return bool(content) and not content.isspace()
-    return any(block.strip() if isinstance(block, str) else _shows(block) for block in content)
+        return not says_nothing(content)
+    return any(not says_nothing(block) if isinstance(block, str) else _shows(block) for block in content)
 
 
 def _shows(block: Mapping[str, Any]) -> bool:
     inner = block.get("value")  # what LangChain did not know, as v3 streams wrap it
     kind = inner.get("type") if isinstance(inner, Mapping) else block.get("type")
-    return kind not in _THOUGHTS and bool(str(block.get("text", "-") or "").strip())
+    return kind not in _THOUGHTS and not says_nothing(str(block.get("text", "-") or ""))
 
 
 def _kept(message: AIMessage) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from langroute.seams import Seam, anchor
 from langroute.verifiers.base import PREFIX_CHARS
+from langroute.visible import says_nothing
 
 __all__ = ["Commit", "Gate", "Joint", "Shown"]
 
@@ -124,7 +125,7 @@ class Gate:
             return False
         text = self.text
         if self._commit in ("thought", "start"):
-            return content == "" or not text.isspace()  # white space alone is no content yet
+            return content == "" or not says_nothing(text)  # white space alone is no content yet
         if len(text) < PREFIX_CHARS:
             return False
         if not self._passes(text):

@@ -46,6 +46,8 @@ NAMELESS = {"name": "", "args": {}, "id": "c", "type": "tool_call"}
 ODD = {
     "another role's message": HumanMessage("hello"),
     "white space": ended("stop", " \n "),
+    "characters without width": ended("stop", "\u200b \ufeff\u2060"),
+    "a text without width": ended("stop", [{"type": "text", "text": "\u200d"}]),
     "a list of empty texts": ended("stop", [{"type": "text", "text": ""}]),
     "an empty list": ended("stop", []),
     "an end in error": ended("error"),

@@ -12,10 +12,10 @@ from langroute.request import Request, message_text
 from langroute.verifiers.base import Case, Verifier, without_thoughts
 from langroute.verifiers.finish import ending
 from langroute.verifiers.patterns import check_pattern, found
+from langroute.visible import says_nothing
 
 __all__ = ["Length", "NotDuplicate", "NotEmpty", "NotTruncated", "Patterns"]
 
-_VISIBLE = re.compile(r"[^\s\u200b-\u200f\u2060\ufeff]")
 _JSON_TOKEN = re.compile(r"\\.|[\"{}\[\]]", re.DOTALL)
 # A bracket alone opens prose, too: "[see below". JSON goes on with a key, a value or the end.
 _JSON_OPENING = re.compile(
@@ -50,7 +50,7 @@ class NotEmpty(Verifier):
     def check(self, case: Case) -> Verdict:
         """Accept a reply with content, however short."""
         if (
-            _VISIBLE.search(without_thoughts(case.text))
+            not says_nothing(without_thoughts(case.text))
             or case.parsed is not None
             or any(_other_content(case.reply))
         ):
