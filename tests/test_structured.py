@@ -10,6 +10,7 @@ from routed_models import calls, down, routed
 from typing_extensions import TypedDict
 
 from langroute import RoutedChatModel
+from langroute.cascade import Attempt
 from langroute.errors import AllAttemptsFailed
 from langroute.testing import Answer, LoopbackProvider, ScriptedChatModel, capture_decisions
 
@@ -52,15 +53,19 @@ NO_OBJECT = {
 NO_REPLY = {"a refusal": Answer(refusal="I cannot say."), "nothing": Answer("")}
 
 
-@pytest.mark.parametrize("way", ["sync", "async"])
-@pytest.mark.parametrize("said", NO_OBJECT.values(), ids=NO_OBJECT.keys())
-async def test_reply_without_an_object_escalates(said: Any, way: str) -> None:
-    model = routed({"small-a": said, "large-a": {"year": 1866}})
-    structured = model.with_structured_output(Date)
+async def two_attempts(said: Any, way: str) -> tuple[Attempt, ...]:
+    """Return the attempts of a call whose first endpoint says this, and whose second gives the object."""
+    structured = routed({"small-a": said, "large-a": {"year": 1866}}).with_structured_output(Date)
     with capture_decisions() as decisions:
         answer = await structured.ainvoke("When?") if way == "async" else structured.invoke("When?")
     assert answer == Date(year=1866)
-    first, second = decisions[0].attempts
+    return decisions[0].attempts
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+@pytest.mark.parametrize("said", NO_OBJECT.values(), ids=NO_OBJECT.keys())
+async def test_reply_without_an_object_escalates(said: Any, way: str) -> None:
+    first, second = await two_attempts(said, way)
     assert (first.outcome, second.why, second.outcome) == ("rejected", "escalation", "accepted")
     assert [verdict.verifier for verdict in first.verdicts if not verdict.accepted] == ["structured"]
 
@@ -68,12 +73,7 @@ async def test_reply_without_an_object_escalates(said: Any, way: str) -> None:
 @pytest.mark.parametrize("way", ["sync", "async"])
 @pytest.mark.parametrize("said", NO_REPLY.values(), ids=NO_REPLY.keys())
 async def test_refusal_and_silence_fall_back(said: Any, way: str) -> None:
-    model = routed({"small-a": said, "large-a": {"year": 1866}})
-    structured = model.with_structured_output(Date)
-    with capture_decisions() as decisions:
-        answer = await structured.ainvoke("When?") if way == "async" else structured.invoke("When?")
-    assert answer == Date(year=1866)
-    first, second = decisions[0].attempts
+    first, second = await two_attempts(said, way)
     assert (first.outcome, second.why, second.outcome) == ("failed", "fallback", "accepted")
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from langroute.testing import Answer
+from langroute import RoutedChatModel
+from langroute.testing import Answer, LoopbackProvider
 
-__all__ = ["Invoice", "add", "brain", "final", "ran", "spoken", "whole"]
+__all__ = ["Invoice", "add", "brain", "final", "primary_and_backup", "ran", "spoken", "whole"]
 
 ran: ContextVar[list[Any]] = ContextVar("ran")
 """The calls that the tools of one cell ran."""
@@ -71,3 +72,17 @@ def brain(who: str) -> Any:
         return Answer(spoken(who, str(messages[-1]["content"])))
 
     return answer
+
+
+def primary_and_backup(provider: LoopbackProvider, timeout_s: float) -> RoutedChatModel:
+    """Return a model of one tier: the provider's primary, and its backup."""
+    models = [
+        {
+            "model": f"openai:{name}",
+            "name": name,
+            "timeout_s": timeout_s,
+            "settings": {"base_url": provider.base_url},
+        }
+        for name in ("primary", "backup")
+    ]
+    return RoutedChatModel({"tiers": {"small": {"models": models}}})

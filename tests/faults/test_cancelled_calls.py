@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from fault_answers import primary_and_backup
 
 from langroute import RoutedChatModel
 from langroute.testing import Fault, LoopbackProvider
@@ -19,19 +20,6 @@ SEED = 7
 MODES = ("ainvoke", "astream", "av3")
 LONGEST_S = 0.2
 """A call ends within this time if it is let go."""
-
-
-def routed(provider: LoopbackProvider) -> RoutedChatModel:
-    models = [
-        {
-            "model": f"openai:{name}",
-            "name": name,
-            "timeout_s": 20,
-            "settings": {"base_url": provider.base_url},
-        }
-        for name in ("primary", "backup")
-    ]
-    return RoutedChatModel({"tiers": {"small": {"models": models}}})
 
 
 async def call(model: RoutedChatModel, mode: str) -> None:
@@ -92,7 +80,7 @@ async def at_random_moments(count: int) -> list[Took]:
     chance, took = random.Random(SEED), []  # noqa: S311 - no secret
     text = "one two three four five six seven eight nine ten " * 4
     with LoopbackProvider({"primary": text, "backup": text}) as provider:
-        model = routed(provider)
+        model = primary_and_backup(provider, 20)
         for mode in MODES:
             await call(model, mode)  # what is imported at the first use is no part of a cancellation
         for _ in range(count):

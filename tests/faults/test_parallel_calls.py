@@ -5,7 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from fault_answers import brain, spoken
+from fault_answers import brain, primary_and_backup, spoken
 
 from langroute import RoutedChatModel
 from langroute.testing import Fault, LoopbackProvider
@@ -18,19 +18,6 @@ FAULTS = (
     Fault("empty"),
 )
 WORKERS = 50
-
-
-def routed(provider: LoopbackProvider) -> RoutedChatModel:
-    models = [
-        {
-            "model": f"openai:{name}",
-            "name": name,
-            "timeout_s": 300,
-            "settings": {"base_url": provider.base_url},
-        }
-        for name in ("primary", "backup")
-    ]
-    return RoutedChatModel({"tiers": {"small": {"models": models}}})
 
 
 def failing(fault: Fault) -> LoopbackProvider:
@@ -66,7 +53,7 @@ def crossed(fault: Fault, count: int) -> dict[str, int]:
     """Ask so many questions, by threads and by tasks; return how many were answered wrongly."""
     questions = [f"Q{number}" for number in range(count)]
     with failing(fault) as provider:
-        model = routed(provider)
+        model = primary_and_backup(provider, 300)
         given = {
             "threads": by_threads(model, questions),
             "tasks": asyncio.run(by_tasks(model, questions)),
