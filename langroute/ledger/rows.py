@@ -3,9 +3,10 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import fields
-from math import isfinite
+from math import inf
 from operator import attrgetter
 from typing import Any
 
@@ -90,24 +91,6 @@ def _cleaned(value: Any) -> Any:
     return [_cleaned(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _id_in(value: Any) -> Any:
-    return None if value is None else identifier(value)
-
-
-def _text_in(value: Any) -> Any:
-    return None if value is None else clean(value)
-
-
-def _whole_in(value: Any) -> Any:
-    if value is None or -_MOST < value < _MOST:
-        return value
-    return max(-_MOST, min(value, _MOST)) if value == value else None  # noqa: PLR0124 - NaN
-
-
-def _number_in(value: Any) -> Any:
-    return None if value is None or not isfinite(value) else value
-
-
 def told(value: Any) -> Any:
     """Return an id as it was given; one that was too long stays its digest."""
     return json.loads(value) if isinstance(value, str) and value.startswith('"') else value
@@ -134,14 +117,15 @@ _OWN = {
 }
 """Columns with words of our own, which any database takes as they are."""
 
-_WAYS_IN: dict[str, Callable[[Any], Any]] = {"Json": json_text, "str": _text_in, "int": _whole_in}
 
-
-def _ways(kind: type[Any]) -> list[tuple[int, Callable[[Any], Any]]]:
-    """Return where in a row of this record something has to be changed, and how."""
+def _places(kind: type[Any]) -> dict[str, tuple[int, ...]]:
+    """Return where in a row of this record ids, texts, whole numbers, other numbers and JSON stand."""
+    found: dict[str, list[int]] = {"id": [], "str": [], "int": [], "float": [], "Json": []}
     types = {field.name: kind_of(field) for field in fields(kind)}
-    ways = [_id_in if name in _IDS else _WAYS_IN.get(types[name], _number_in) for name in COLUMNS[kind]]
-    return [(at, way) for at, way in enumerate(ways) if COLUMNS[kind][at] not in _OWN]
+    for at, name in enumerate(COLUMNS[kind]):
+        if name not in _OWN:
+            found["id" if name in _IDS else types[name]].append(at)
+    return {name: tuple(places) for name, places in found.items()}
 
 
 def kind_of(field: Any) -> str:
@@ -151,20 +135,39 @@ def kind_of(field: Any) -> str:
     return str(getattr(field.type, "__name__", field.type)).partition(" ")[0]
 
 
-_WAYS = {kind: _ways(kind) for kind in TABLES}
+_PLACES = {kind: _places(kind) for kind in TABLES}
+_WAYS_IN = {
+    kind: [*((at, identifier) for at in places["id"]), *((at, json_text) for at in places["Json"])]
+    for kind, places in _PLACES.items()
+}
 _WAYS_OUT = {
-    kind: [(at, told if way is _id_in else _json_out) for at, way in ways if way in (_id_in, json_text)]
-    for kind, ways in _WAYS.items()
+    kind: [*((at, told) for at in places["id"]), *((at, _json_out) for at in places["Json"])]
+    for kind, places in _PLACES.items()
 }
 _GETTERS = {kind: attrgetter(*columns) for kind, columns in COLUMNS.items()}
+
+
+def _bounded(value: Any) -> int | None:
+    return max(-_MOST, min(value, _MOST)) if value == value else None  # noqa: PLR0124 - NaN
 
 
 def row_of(record: Any) -> tuple[Any, ...]:
     """Return a record as its table takes it."""
     kind = type(record)
-    row = list(_GETTERS[kind](record))
-    for at, way in _WAYS[kind]:
-        row[at] = way(row[at])
+    row, places = list(_GETTERS[kind](record)), _PLACES[kind]
+    # Written out: a call for each of some 25 columns takes half of the writer's time.
+    for at in places["str"]:
+        if (value := row[at]) is not None and not (value.isascii() and "\x00" not in value):
+            row[at] = clean(value)
+    for at in places["int"]:
+        if (value := row[at]) is not None and not -_MOST < value < _MOST:
+            row[at] = _bounded(value)
+    for at in places["float"]:
+        if (value := row[at]) is not None and not -inf < value < inf:
+            row[at] = None
+    for at, way in _WAYS_IN[kind]:
+        if (value := row[at]) is not None:
+            row[at] = way(value)
     return tuple(row)
 
 
@@ -177,6 +180,9 @@ def record_of(kind: type[Any], row: Sequence[Any], **more: Any) -> Any:
 
 
 # Writing -------------------------------------------------------------------------------------------------
+
+_COPIED_FROM = 100
+"""Rows from which on COPY pays for its savepoint."""
 
 
 def write(connection: Connection, records: Iterable[Any]) -> int:
@@ -205,6 +211,24 @@ def _write_to_sqlite(connection: Connection, rows: dict[type[Any], list[tuple[An
 
 
 def _write_to_postgresql(connection: Connection, rows: dict[type[Any], list[tuple[Any, ...]]]) -> None:
+    """Write many rows by COPY, which costs the server a third less; few, or where that fails, without."""
+    if sum(map(len, rows.values())) >= _COPIED_FROM:
+        with suppress(connection.dialect.loaded_dbapi.Error), connection.begin_nested():
+            _copy(connection, rows)
+            return
+    _write_in_one_statement(connection, rows)
+
+
+def _copy(connection: Connection, rows: dict[type[Any], list[tuple[Any, ...]]]) -> None:
+    driver: Any = connection.connection.driver_connection
+    for kind, found in rows.items():
+        asked = f"COPY {TABLES[kind]} ({', '.join(COLUMNS[kind])}) FROM STDIN"
+        with driver.cursor() as cursor, cursor.copy(asked) as copied:
+            for row in found:
+                copied.write_row(row)
+
+
+def _write_in_one_statement(connection: Connection, rows: dict[type[Any], list[tuple[Any, ...]]]) -> None:
     """Write all rows in one statement: the rows travel as JSON, one parameter a table."""
     parts, given = [], {}
     for kind, found in rows.items():

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from databases import on_server
 from scenes import GOOD, Made, routed, some
 from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
+from synthetic import decisions
 
 from langroute import Ledger
+from langroute.ledger.rows import write
 from langroute.ledger.store import Store, open_store
 from langroute.ledger.writer import Writer, writer
 from langroute.testing import capture_decisions
@@ -378,3 +381,30 @@ def test_handing_over_takes_less_than_10_us_of_the_callers_time(tmp_path: Path) 
                 keep(request, {}, captured[0], reply)
             taken.append((time.thread_time_ns() - began) / 100)
         assert min(taken) < 10_000
+
+
+def test_a_large_batch_with_decisions_that_are_there_already_is_written_whole(database_url: str) -> None:
+    made = list(decisions(400, seed=9))
+    again = [replace(record, outcome="stopped") for record in made[:200]]
+    with Ledger(database_url) as ledger:
+        for some in (made[:200], [*again, *made[200:]]):
+            with ledger.store.transaction() as connection:
+                write(connection, some)
+        found = {record.id: record for record in ledger.decisions()}
+    assert len(found) == 400
+    assert all(found[record.id].outcome == "stopped" for record in again)
+    assert [len(found[record.id].attempts) for record in made] == [len(record.attempts) for record in made]
+
+
+def test_large_batches_are_read_back_as_small_ones_are(database_url: str) -> None:
+    odd = [replace(made, step_reason='tab\t\\N\n"\u2028é\x00', difficulty=inf) for made in decisions(200)]
+    with Ledger(database_url) as ledger:
+        with ledger.store.transaction() as connection:
+            write(connection, odd)
+        large = list(ledger.decisions())
+        for record in odd:
+            with ledger.store.transaction() as connection:
+                write(connection, [record])
+        assert list(ledger.decisions()) == large
+    assert {record.difficulty for record in large} == {None}
+    assert {record.step_reason for record in large} == {'tab\t\\N\n"\u2028é\ufffd'}
