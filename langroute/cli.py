@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from langroute.commands import demo, drift, estimates, labels, ledgers, policies, reports
+from langroute.commands import demo, drift, estimates, labels, learning, ledgers, policies, reports
 from langroute.commands.terminal import BAD_INPUT
 from langroute.errors import LangrouteError
 
@@ -31,6 +31,9 @@ app.command()(estimates.worksheet)
 app.command()(estimates.estimate)
 app.add_typer(labels.app, name="label")
 app.command(name="drift")(drift.drift)
+app.command()(learning.tune)
+app.command()(learning.train)
+app.command()(learning.replay)
 app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 )(demo.demo)

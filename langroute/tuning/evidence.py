@@ -149,7 +149,7 @@ def capped_weights(rows: Rows, most: float) -> Floats | str:
             have = f"{len(sources.names)} {sources.kind}{'s' if len(sources.names) > 1 else ''}"
             return (
                 f"the rows come from {have}, and one may have at most {most:.0%} of the weight: rows from"
-                f" {needed} are needed"
+                f" {needed} are needed (a most_share of 1 looks at neither tenants nor days)"
             )
     weights = rows.weights.copy()
     for _ in range(_ROUNDS):

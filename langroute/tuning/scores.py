@@ -129,7 +129,7 @@ def fit_prompt_score(
         slope = 0.0 if rank == len(tiers) - 1 else COLD_SLOPE
         fits[tier] = labels[tier].fit(design, fold_of, Settings(cold=slope, seed=seed))
     everywhere = dict.fromkeys(tiers, np.arange(len(prompts)))
-    return _fitted("prompt", step, tiers, list(prompts), design, everywhere, fits, labels)
+    return _fitted("prompt", step, tiers, known, list(prompts), design, everywhere, fits, labels)
 
 
 def fit_reply_score(
@@ -184,7 +184,7 @@ def fit_reply_score(
         if of.rows
     }
     rows = {tier: np.array(labels[tier].rows) for tier in tiers[:-1]}
-    return _fitted("reply", step, tiers, queries, design, rows, fits, labels)
+    return _fitted("reply", step, tiers, known, queries, design, rows, fits, labels)
 
 
 class _Labels:
@@ -215,6 +215,7 @@ def _fitted(
     kind: Literal["prompt", "reply"],
     step: str,
     tiers: Sequence[str],
+    known: Sequence[Outcome],
     queries: Sequence[str],
     design: Design,
     rows: Mapping[str, _Array],
@@ -231,6 +232,7 @@ def _fitted(
         "labels": {name: len(of.rows) for name, of in labels.items() if of.rows},
         "calibration_error": ece,
         "labels_sha256": _labels_digest(queries, labels),
+        "until": max(outcome.day for outcome in known),
     }
     score = LearnedScore(
         kind,

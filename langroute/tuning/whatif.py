@@ -48,6 +48,12 @@ class WhatIf:
     """Mean USD a request as logged."""
     untried: tuple[str, ...] = ()
     """Tiers at which the other policy starts, or to which it escalates, and the log never did."""
+    latency_s: Estimate | None = None
+    """Seconds a request, checks included; None as for the cost."""
+    escalated: Estimate | None = None
+    """Share of the requests whose first reply is rejected and that go on to a higher tier; likewise."""
+    logged_latency_s: float | None = None
+    logged_escalated: float | None = None
 
     @property
     def summary(self) -> str:
@@ -95,6 +101,8 @@ def what_if(
         raise ValueError("The log is empty: there is nothing to replay.")
     quality = _Outcomes.read(rows, runs, as_logged, _QUALITY)
     cost = _Outcomes.read(rows, runs, as_logged, _COST)
+    latency = _Outcomes.read(rows, runs, as_logged, _LATENCY)
+    escalated = _Outcomes.read(rows, runs, as_logged, _ESCALATED)
     complete = all(run.missing is None for run in runs)
     return WhatIf(
         "measured" if complete else "estimate",
@@ -106,6 +114,10 @@ def what_if(
         quality.logged,
         cost.logged,
         () if complete else tuple(sorted(cost.untried)),
+        latency.estimate(confidence, complete=complete, highest=None),
+        escalated.estimate(confidence, complete=complete, highest=1.0),
+        latency.logged,
+        escalated.logged,
     )
 
 
@@ -160,8 +172,19 @@ def _attempt_usd(logged: Logged, at: int) -> float | None:
     return spent_usd(logged.attempts[at : at + 1])
 
 
+def _attempt_s(logged: Logged, at: int) -> float | None:
+    return logged.attempts[at].latency_s + logged.attempts[at].judged_s
+
+
+def _escalates(run: Replayed) -> float:
+    next_why = getattr(run.move, "why", None) if run.missing is not None else None
+    return float("escalation" in [*(attempt.why for attempt in run.attempts), next_why])
+
+
 _QUALITY = _Kind(lambda run: run.quality, _attempt_quality, adds_up=False)
 _COST = _Kind(lambda run: run.cost_usd, _attempt_usd, adds_up=True)
+_LATENCY = _Kind(lambda run: run.latency_s, _attempt_s, adds_up=True)
+_ESCALATED = _Kind(_escalates, lambda _logged, _at: 0.0, adds_up=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,10 +22,10 @@ from langroute.policy import Policy
 from langroute.problems import Loc
 from langroute.yaml12 import parse_yaml
 
-__all__ = ["Change", "tuned_on", "write_tuned"]
+__all__ = ["Change", "tuned_on", "tuned_places", "write_tuned"]
 
 _MARK = "# tuned"
-_NOTED = re.compile(rf"^[ \t]*{_MARK} (\d{{4}}-\d\d-\d\d), (.+?) = ", re.MULTILINE)
+_NOTED = re.compile(rf"^[ \t]*{_MARK} (\d{{4}}-\d\d-\d\d), (.+?) = (-?[\d.e-]+): ", re.MULTILINE)
 _YAML = (".yaml", ".yml")
 
 
@@ -97,10 +97,30 @@ def tuned_on(source: str | Path) -> dict[str, date]:
         OSError: The file cannot be read.
     """
     found = {}
-    for day, place in _NOTED.findall(Path(source).read_text("utf-8-sig", "replace")):
+    for day, place, _ in _NOTED.findall(Path(source).read_text("utf-8-sig", "replace")):
         with suppress(ValueError):  # a person wrote another day there
             found[place] = date.fromisoformat(day)
     return found
+
+
+def tuned_places(source: str | Path) -> frozenset[str]:
+    """Return the places of a YAML policy whose numbers are those that an earlier tuning wrote there."""
+    source = Path(source)
+    if source.suffix.lower() not in _YAML:
+        return frozenset()
+    data = read(source)
+    noted = _NOTED.findall(source.read_text("utf-8-sig"))
+    return frozenset(place for _, place, number in noted if _at(data, place) == float(number))
+
+
+def _at(data: Any, place: str) -> Any:
+    """Return what stands at a place as messages name it; None where nothing does."""
+    for key in place.split("."):
+        if isinstance(data, list):
+            data = data[int(key)] if key.isdigit() and int(key) < len(data) else None
+        else:
+            data = data.get(key) if isinstance(data, Mapping) else None
+    return data
 
 
 def _with(data: Any, change: Change, source: Path) -> Any:
