@@ -52,12 +52,12 @@ def backend(names: Mapping[str, str]) -> Iterator[Backend]:
     policy = Policy.load(POLICY)
     dead = [spec.name for tier in policy.tiers.values() for spec in tier.models if _is_dead(spec)]
     down = _DEAD_NOTICE.format(" and ".join(map(str, dead))) if dead else ""
-    _keep_loopback_direct()
+    keep_loopback_direct()
     if os.environ.get("OPENAI_API_KEY"):
         real = _rewritten(policy, lambda grade, spec: _renamed(spec, names.get(grade)))
         yield Backend(real, f"{_real_notice(real)}\n{down}")
         return
-    _keep_everything_here()
+    keep_everything_here()
     prices = "; ".join(f"{grade} {p['input']} in, {p['output']} out" for grade, p in _EXAMPLE_PRICES.items())
     with LoopbackProvider({"stand-in-small": small, "stand-in-large": large}) as provider:
         stand_ins = _rewritten(policy, lambda grade, spec: _replaced(spec, grade, provider))
@@ -99,13 +99,13 @@ def _real_notice(policy: Policy) -> str:
     return _REAL_NOTICE.format(names=" and ".join(names), address=f" at {address}" if address else "")
 
 
-def _keep_loopback_direct() -> None:
+def keep_loopback_direct() -> None:
     """Keep calls to 127.0.0.1 away from a proxy that the environment names."""
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost")))
 
 
-def _keep_everything_here() -> None:
+def keep_everything_here() -> None:
     """Switch off what would send prompts elsewhere: tracing, and OpenAI settings of this environment."""
     for name in ("LANGSMITH_TRACING", "LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING", "LANGCHAIN_TRACING_V2"):
         os.environ[name] = "false"
