@@ -34,6 +34,7 @@ app.command(name="drift")(drift.drift)
 app.command()(learning.tune)
 app.command()(learning.train)
 app.command()(learning.replay)
+app.command()(learning.bench)
 app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 )(demo.demo)

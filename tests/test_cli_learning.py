@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from langroute import Ledger, Policy
 from langroute.cli import app
 from langroute.loading import read
+from langroute.tuning.benching import bench
 from langroute.tuning.dials import dials_of
 from langroute.tuning.files import load_score
 from langroute.tuning.outcomes import read_outcomes
@@ -175,6 +176,41 @@ def test_a_file_of_outcomes_may_take_the_ledgers_place(run: Any) -> None:
     assert json.loads(ran.stdout)["read"] == {"file": "asked.jsonl", "outcomes": 80}
     assert len(list(read_outcomes("asked.jsonl"))) == 80
     assert run("tune", "asked.jsonl", "--policy", "p.yaml").exit_code == 3
+
+
+def test_bench_says_what_the_function_says_and_hindsight_is_best(run: Any) -> None:
+    Path("asked.jsonl").write_text("\n".join(json.dumps(row) for row in rows(200)))
+    ran = run("bench", "asked.jsonl", "--json")
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    found = bench(read_outcomes("asked.jsonl"), "small", "large")
+    assert json.loads(ran.stdout) == json.loads(json.dumps(found.as_dict()))
+    hindsight, chance = found.rows["hindsight"]["APGR"], found.rows["random"]["APGR"]
+    assert hindsight.value == pytest.approx(0.75)  # half are worth it: (0 + 1) / 2 of one half, then 1
+    assert chance.low < 0.5 < chance.high
+    assert found.quality == {"small": 0.5, "large": 1.0}
+    assert "always strong (large): quality 1.000, $0.010000" in run("bench", "asked.jsonl").stdout
+
+
+def test_bench_ranks_by_a_score_that_train_wrote(run: Any, ledger: Path) -> None:
+    told = ("--ledger", ledger, "--step", "work", "--kind", "prompt", "--out", "s.json")
+    assert run("train", *told).exit_code == 0
+    hard = "Explain why, prove, compare and derive whether the theorem holds before you conclude: number {}?"
+    prompts = ("Name it.", hard.format(1))
+    asked = [{**row, "prompt": prompts[row["query"] % 2 == 0]} for row in rows(60)]
+    Path("fresh.jsonl").write_text("\n".join(json.dumps(row) for row in asked))
+    figures = json.loads(run("bench", "fresh.jsonl", "--score", "s.json", "--json").stdout)["rows"]
+    assert figures["score"]["APGR"] == figures["hindsight"]["APGR"]  # what looks hard is wrong here
+
+
+def test_bench_without_two_tiers_or_a_gap_is_bad_input(run: Any) -> None:
+    for made, said in (
+        (rows(3)[::2], "has one tier"),
+        ([{**row, "score": 1} for row in rows(3)], "no better"),
+    ):
+        Path("x.jsonl").write_text("\n".join(json.dumps(row) for row in made))
+        ran = run("bench", "x.jsonl")
+        assert (ran.exit_code, ran.stdout) == (2, "")
+        assert said in ran.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`tune`, `train` and `replay`: what recorded outcomes teach, from a ledger or a file of outcomes.
+"""`tune`, `train`, `replay` and `bench`: what recorded outcomes teach, from a ledger or a file of outcomes.
 
 A refusal is an answer too, and has an exit code of its own: what it rests on is printed all the same.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from langroute.tuning.training import Trained
     from langroute.tuning.tuned import Asked, Tuned
 
-__all__ = ["replay", "train", "tune"]
+__all__ = ["bench", "replay", "train", "tune"]
 
 REFUSED = 3
 """Exit code where nothing could be shown: the reason, and how much more is needed, are printed."""
@@ -196,6 +196,48 @@ def replay(
         print_json({"policy": str(policy), "read": source.told, "steps": [e.as_dict() for e in found]})
     else:
         _print_replayed(found, source.summary)
+
+
+def bench(
+    outcomes: Annotated[Path, typer.Argument(help="Outcomes of two tiers: .parquet, .jsonl or .csv.")],
+    *,
+    score: Annotated[Path | None, typer.Option(help="A score that `langroute train` wrote.")] = None,
+    tiers: Annotated[
+        str | None, typer.Option(help="weak,strong; by default the cheapest, the dearest.")
+    ] = None,
+    step: Annotated[str | None, typer.Option(help="Outcomes of this step alone.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a score on outcomes that it was not fitted on, beside chance, prompt length and hindsight."""
+    from langroute.tuning.benching import bench as measured
+    from langroute.tuning.files import load_score
+    from langroute.tuning.training import tiers_by_cost
+
+    source = Source(outcomes, None, [step] if step else ())
+    learned = None if score is None else load_score(score)
+    with progress() as shown:
+        rows = list(source.outcomes(shown))
+    try:
+        order = [tier.strip() for tier in tiers.split(",")] if tiers else tiers_by_cost(rows)
+        if len(order) < 2:  # noqa: PLR2004 - a weak and a strong one
+            raise bad_input(f"{outcomes} has one tier: a benchmark compares two")
+        found = measured(rows, order[0], order[-1], learned)
+    except ValueError as error:
+        raise bad_input(str(error)) from None
+    if as_json:
+        print_json(found.as_dict())
+        return
+    typer.echo(f"{found.queries:,} queries put to both {found.weak} and {found.strong}")
+    for tier, said in ((found.weak, "cheap"), (found.strong, "strong")):
+        typer.echo(f"always {said} ({tier}): quality {found.quality[tier]:.3f}, ${found.cost_usd[tier]:.6f}")
+    told = [
+        {
+            "score": name,
+            **{what: f"{cell:{'.3f' if what == 'APGR' else '.1f'}}" for what, cell in row.items()},
+        }
+        for name, row in found.rows.items()
+    ]
+    print_table(told, "95 % intervals in brackets; what is saved, in %, is read off these very queries")
 
 
 def _print_tuned(found: "Sequence[Tuned]", summary: str, written: str | None) -> None:

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from quality.metrics import Pair, Ranked, ece, ece_by_chance, interval, used
 from quality.thresholds import came_to, choose, routes
+
+from langroute.tuning.metrics import Pair, Ranked, ece, ece_by_chance, interval, used
 
 
 def pair(yw, ys, cw=0.1, cs=1.0, **kwargs):

@@ -9,8 +9,8 @@ from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 
+from langroute.tuning.metrics import Pair
 from quality.loaders import Set
-from quality.metrics import Pair
 
 __all__ = ["Texts", "by_chance", "by_hindsight", "by_length"]
 

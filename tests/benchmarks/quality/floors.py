@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from langroute.tuning.evidence import Rows
+from langroute.tuning.metrics import SEED
 from langroute.tuning.sweep import Kind, sweep
 from langroute.tuning.thresholds import tune
 from quality.baselines import by_length
 from quality.learning import agreement
 from quality.loaders import BFCL_PAIRS, GSM_PAIRS, STRONG, WEAK, Answers, Set, bfcl, routellm, zeroeval
-from quality.metrics import SEED
 from quality.rows import Table
 
 __all__ = ["floor_kept"]

@@ -19,7 +19,7 @@ import pandas as pd
 from langchain_core.messages import AIMessage, HumanMessage
 
 from langroute.request import Request
-from quality.metrics import Pair
+from langroute.tuning.metrics import Pair
 
 __all__ = [
     "BFCL_PAIRS",

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from langroute.tuning.metrics import Interval, Ranked, ece, ece_by_chance, interval
 from quality import baselines
 from quality.learning import Learner
 from quality.loaders import STRONG, WEAK, Set, routellm
-from quality.metrics import Interval, Ranked, ece, ece_by_chance, interval
 from quality.rows import Table, over_seeds, ranked_figures
 
 __all__ = ["calibration", "cold_start", "gsm8k", "mmlu", "other_sets"]

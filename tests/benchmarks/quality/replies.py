@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from langroute.tuning.metrics import Interval, Pair, Ranked, ece, ece_by_chance, interval
 from quality import baselines
 from quality.learning import Learner, agreement
 from quality.loaders import BFCL_PAIRS, GSM_PAIRS, Set, bfcl, zeroeval
-from quality.metrics import Interval, Pair, Ranked, ece, ece_by_chance, interval
 from quality.rows import Table, ranked_figures, saved_figures
 from quality.thresholds import LEAST_SAVED, came_to, choose, routes
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from langroute.tuning.metrics import RESAMPLES, SEED, Interval, Pair, Ranked, interval
 from langroute.tuning.thresholds import Tuning
-from quality.metrics import RESAMPLES, SEED, Interval, Pair, Ranked, interval
 from quality.thresholds import came_to
 
 __all__ = ["Row", "Table", "over_seeds", "ranked_figures", "saved_figures"]

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from langroute.tuning.metrics import Pair, used
 from langroute.tuning.thresholds import Tuning, tune
-from quality.metrics import Pair, used
 
 __all__ = ["LEAST_SAVED", "came_to", "choose", "routes"]
 

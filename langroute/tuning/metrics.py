@@ -11,11 +11,25 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Interval", "Pair", "Ranked", "ece", "ece_by_chance", "interval", "used"]
+__all__ = [
+    "FIGURES",
+    "RESAMPLES",
+    "SEED",
+    "Interval",
+    "Pair",
+    "Ranked",
+    "bins_for",
+    "ece",
+    "ece_by_chance",
+    "interval",
+    "used",
+]
 
 Array = Any
 RESAMPLES = 200
 SEED = 20261122
+FIGURES = ("APGR", "CPT 50 %", "CPT 80 %", "saved at 95 %", "saved at 98 %", "saved at 100 %")
+"""What `Ranked.figures` has, in order: the first in [0, 1], the others in %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +41,7 @@ class Interval:
     high: float
 
     def __format__(self, spec: str) -> str:
+        """Return the figure with its interval in brackets, each as `spec` says."""
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
