@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from recording import STEP, models, prompts, right, write
 from simulated import WORLDS
 from worlds import TIERS, prompt_score, world
 
 from langroute import LangrouteError, Policy
+from langroute.testing import Answer, ScriptedChatModel
 from langroute.tuning.dials import Dial, dials_of
 from langroute.tuning.features import Features
 from langroute.tuning.files import save_score
 from langroute.tuning.outcomes import Outcome
+from langroute.tuning.recorded import Reading
 from langroute.tuning.sweep import candidates
 from langroute.tuning.tuned import Asked, tune_policy
 from langroute.tuning.writing import tuned_places, write_tuned
@@ -135,3 +138,20 @@ def test_a_score_is_not_judged_by_outcomes_that_it_may_have_seen(learned: list[D
     (found,) = tune_policy(learned, later, replace(ANYONE, floor=0.9))
     assert found.tuning is not None
     assert found.tuning.rows == 400
+
+
+def test_a_check_is_tuned_on_real_runs_of_either_tier_alone(tmp_path: Path) -> None:
+    """As the README says it: the same requests, each tier alone in a cascade, one ledger, feedback on all."""
+    asked = prompts(300)
+    sure = [0.9 if right(prompt, "small") else 0.3 for prompt in asked]
+    replies = [Answer("It is so.", probability=chance) for chance in sure]
+    small = {"model": ScriptedChatModel(name="small", replies=replies), "price": {"input": 1, "output": 1}}
+    check = {"verify": [{"confidence": {"min": 0.0}}]}
+    alone = {"cascade": ["small"], **check}
+    tiers = {**models(), "small": {"models": [small]}}
+    write(tmp_path / "a.db", {"tiers": tiers, "steps": {STEP: alone}}, asked).close()
+    ledger = write(tmp_path / "a.db", {"steps": {STEP: {"cascade": ["large"]}}}, asked)
+    (found,) = tune_policy(dials(work=checked(0.05)), Reading(ledger).outcomes(), ANYONE)
+    assert found.basis == "both asked"
+    assert found.threshold is not None
+    assert 0.3 < found.threshold <= 0.9
