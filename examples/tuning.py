@@ -110,7 +110,7 @@ def run(folder: Path, requests: int, floor: float) -> int:
     for name, (usd, right) in zip(("before", "after"), tried, strict=True):
         print(f"{name:>6}: ${usd:.6f}, {right:.1%} right")
     print(f"The tuned policy costs {1 - tried[1][0] / tried[0][0]:.0%} less.")
-    print(f"The report shows both: langroute report --ledger {log} (--folder keeps it)")
+    print(f"The report shows both, where --folder keeps the ledger: langroute report --ledger {log}")
     return 0
 
 
