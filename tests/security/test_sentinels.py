@@ -53,7 +53,7 @@ def test_no_secret_shows(scene: Scene, sink: str) -> None:
     assert [name for name, secret in SECRETS.items() if secret in said] == []
 
 
-@pytest.mark.parametrize("sink", SINKS.keys() - {"logs of everybody, DEBUG"})
+@pytest.mark.parametrize("sink", [sink for sink in SINKS if sink != "logs of everybody, DEBUG"])
 def test_no_text_of_a_call_shows(scene: Scene, sink: str) -> None:
     said = str(SINKS[sink](scene))
     assert {name for name, word in TEXTS.items() if word in said} <= HOLDS_TEXT.get(sink, set())
