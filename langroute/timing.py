@@ -28,6 +28,7 @@ __all__ = [
     "Watch",
     "aitems",
     "awhole",
+    "cancellations",
     "items",
     "whole",
 ]
@@ -356,3 +357,9 @@ async def _leave(task: "asyncio.Task[Any]", endpoint: str) -> None:
 
 def _ended(endpoint: str, task: "asyncio.Task[Any]") -> None:  # noqa: ARG001 - the host gives it
     ABANDONED.ended(endpoint)
+
+
+def cancellations() -> int:
+    """Return how often the running task was asked to end."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()

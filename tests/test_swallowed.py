@@ -193,7 +193,8 @@ async def test_check_that_will_not_end_is_left_behind_by_a_cancelled_step(deaf: 
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_given_model_that_will_not_end_is_left_behind_and_counted(mode: str, deaf: Deaf) -> None:
-    model = routed({"small-a": DeafModel(reply=GOOD, deaf=deaf), "small-b": GOOD})
+    # Under a limit, of whatever length: one without is awaited where it was called.
+    model = routed({"small-a": DeafModel(reply=GOOD, deaf=deaf), "small-b": GOOD}, deadline_s=600)
     took_s = [await cancelled_s(heard(model, mode), deaf) for _ in range(3)]
     assert model.router.health()["small-a"]["late_calls"] == 3
     assert max(took_s) < IN_TIME_S
