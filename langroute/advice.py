@@ -5,8 +5,8 @@ from datetime import date, datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from langroute.bindings import STEPS, bindings, verifiers_of
 from langroute.building import providers, setting_names, split
-from langroute.checking import STEPS, bindings, verifiers_of
 from langroute.errors import PolicyProblem
 from langroute.problems import NOTHING, Loc, closest, problem
 

@@ -17,7 +17,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
 from langroute.attempts import Attempt
-from langroute.checking import checks_digest
+from langroute.bindings import checks_digest
 from langroute.cost import Spend, Usage, total_usd
 from langroute.decision import Decision
 from langroute.difficulty import difficulty

@@ -15,8 +15,9 @@ from pydantic import (
     field_validator,
 )
 
+from langroute.bindings import scores_of
 from langroute.bounds import out_of_bounds
-from langroute.checking import check, scores_of
+from langroute.checking import check
 from langroute.errors import PolicyError, PolicyProblem
 from langroute.loading import read
 from langroute.problems import problem

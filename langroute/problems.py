@@ -20,6 +20,7 @@ __all__ = [
     "key_path",
     "limited",
     "problem",
+    "quoted",
     "shown",
 ]
 
@@ -141,6 +142,11 @@ def closest(name: str, known: Iterable[str], otherwise: str) -> str:
     listed += ", …" if len(names) > _NAMES_LISTED else ""
     opening = f"Did you mean `{near[0]}`?" if near else otherwise
     return f"{opening} Known: {listed}."
+
+
+def quoted(labels: Iterable[str]) -> str:
+    """Return labels as a message names them, in order."""
+    return ", ".join(f"`{label}`" for label in sorted(labels))
 
 
 def _text(text: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from langroute.checking import bindings, verifiers_of, within
+from langroute.bindings import bindings, verifiers_of, within
 from langroute.errors import PolicyProblem
 from langroute.problems import Loc, closest, problem
 from langroute.verifiers.custom import Registered

@@ -12,8 +12,8 @@ from langchain_core.runnables.config import var_child_runnable_config
 
 from langroute.accounts import PICO, Store, pico_of
 from langroute.attempts import Attempt
+from langroute.bindings import asked_by, bindings
 from langroute.budget import Budget, Limit, Purse
-from langroute.checking import asked_by, bindings
 from langroute.cost import CostBasis, Usage
 from langroute.endpoints import OUTPUT_LIMITS, Endpoint, Endpoints
 from langroute.errors import PolicyError, PolicyProblem

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from langroute.checking import bindings
+from langroute.bindings import bindings
 
 if TYPE_CHECKING:
     from langroute.policy import BudgetPolicy, ModelSpec, Policy, StepPolicy, When

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Literal
 
-from langroute.checking import bindings, checks_digest
+from langroute.bindings import bindings, checks_digest
 from langroute.cost import Usage
 from langroute.endpoints import Endpoint, Endpoints
 from langroute.ledger.records import AttemptRecord, DecisionRecord

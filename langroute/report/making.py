@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from langroute.checking import bindings
+from langroute.bindings import bindings
 from langroute.errors import LangrouteError, LedgerError
 from langroute.ledger.labels import labelled
 from langroute.report.data import ReportData

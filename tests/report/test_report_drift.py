@@ -8,7 +8,7 @@ import pytest
 from made_decisions import DAY_S, PRICES, START_S, decisions
 from made_ledger import write_ledger
 
-from langroute.checking import checks_digest
+from langroute.bindings import checks_digest
 from langroute.cli import main
 from langroute.policy import Policy
 from langroute.report.changes import MOST_TEMPLATES, overdue
