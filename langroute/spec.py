@@ -1,10 +1,10 @@
-"""What a routed step of a graph is made of: how it is asked, what it gives, and the names of its nodes."""
+"""What a routed step of a graph is made of: how it is asked, and what it gives."""
 
 import json
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -17,17 +17,14 @@ from langchain_core.prompts import BaseChatPromptTemplate, PromptTemplate
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from langroute.arms import Arms
-from langroute.attempts import is_function
 from langroute.calls import ModelCall
-from langroute.cascade import Accept, Ask, Call, Move
 from langroute.chat_model import RoutedChatModel
 from langroute.decision import Decision
 from langroute.effects import Flow
-from langroute.errors import NoEndpointAvailable
 from langroute.following import Cascade
 from langroute.functions import Functions
 from langroute.keeping import template_digest
-from langroute.policy import Policy
+from langroute.nodes import Nodes
 from langroute.replies import Reply, finished
 from langroute.router import Router
 from langroute.runs import show_whole
@@ -37,7 +34,7 @@ from langroute.targets import BoundSchema, BoundTools
 if TYPE_CHECKING:
     from langroute.ledger.answers import Answers
 
-__all__ = ["Nodes", "StepSpec"]
+__all__ = ["StepSpec"]
 
 _CALLS_KEPT = 1_000
 """Steps under way whose held-back chunks are remembered; one that is left undone is forgotten in time."""
@@ -55,7 +52,7 @@ class StepSpec:
     schema: Any
     binding: BoundSchema | BoundTools | None
     documents: Any
-    nodes: "Nodes"
+    nodes: Nodes
     answers: "Answers | None" = None
     """Where replies are kept before the graph's checkpoint has them; None where nobody asked for it."""
     gathered: bool = False
@@ -259,121 +256,12 @@ class StepSpec:
         return {self.output: value, self.channel: None}
 
 
-@dataclass(frozen=True)
-class Nodes:
-    """The names of a step's nodes."""
-
-    start: str
-    endpoints: Mapping[str, Mapping[str, str]]
-    """Tier, cheapest first, to endpoint to node."""
-    repairing: bool
-    asks: bool
-    judged: Collection[str]
-    """Tiers whose replies may be rejected."""
-
-    @classmethod
-    def of(cls, name: str, routers: Sequence[Router], step: str, binding: Any) -> "Nodes":
-        """Return the nodes of a step: those of its policy, and with them those of the policy's canary."""
-        each = [cls._of_one(name, router, step, binding) for router in routers]
-        tiers = dict.fromkeys(tier for nodes in each for tier in nodes.endpoints)
-        endpoints = {
-            tier: {end: node for nodes in each for end, node in nodes.endpoints.get(tier, {}).items()}
-            for tier in tiers
-        }
-        judged = {tier for nodes in each for tier in nodes.judged}
-        return cls(
-            name,
-            endpoints,
-            any(nodes.repairing for nodes in each),
-            any(nodes.asks for nodes in each),
-            [tier for tier in tiers if tier in judged],
-        )
-
-    @classmethod
-    def _of_one(cls, name: str, router: Router, step: str, binding: Any) -> "Nodes":
-        """Return the nodes of a step by one policy: every tier that its cascade or its stakes can reach."""
-        policy, bound, rank = router.policy, router.policy.step(step), router.rank
-        judged = _is_judged(policy, step, binding)
-        demanded = (level.tier for level in policy.stakes.levels.values())
-        # Stakes may demand what the cascade does not reach; what it reaches they only start higher in.
-        function = bound.cascade.function
-        functions = () if function is None else (function.function,)
-        beyond = (tier for tier in demanded if rank(tier) > rank(bound.cascade[-1]))
-        reachable = {*functions, *bound.cascade, *beyond}
-        endpoints = {
-            tier: {
-                endpoint.name: f"{name}.{tier}.{_node_name(endpoint.name)}"
-                for endpoint in router.endpoints.allowed(tier, bound.boundary)
-            }
-            for tier in (*functions, *policy.tiers)
-            if tier in reachable
-        }
-        asks = policy.budget.approve_above_usd is not None or bound.on_exhausted == "ask"
-        return cls(name, endpoints, bound.repair > 0 and judged, asks, [*endpoints] if judged else functions)
-
-    @property
-    def accept(self) -> str:
-        """The node that hands the reply over."""
-        return f"{self.start}.accept"
-
-    @property
-    def fail(self) -> str:
-        """The node that raises what every attempt came to."""
-        return f"{self.start}.fail"
-
-    @property
-    def approve(self) -> str:
-        """The node that asks a person."""
-        return f"{self.start}.approve"
-
-    def verify(self, tier: str) -> str:
-        """The node that judges a tier's replies."""
-        return f"{self.start}.verify.{tier}"
-
-    def repairs(self, tier: str) -> tuple[str, ...]:
-        """The tier's repair node, where the step repairs; a function is told nothing."""
-        repaired = self.repairing and not any(map(is_function, self.endpoints[tier]))
-        return (f"{self.start}.repair.{tier}",) if repaired else ()
-
-    def of_move(self, move: Move) -> str:
-        """Return the node that does what `move` says."""
-        match move:
-            case Call(why="repair"):
-                return self.repairs(move.tier)[0]
-            case Call():
-                return self._of_call(move)
-            case Ask():
-                return self.approve
-            case Accept():
-                return self.accept
-        return self.fail
-
-    def _of_call(self, call: Call) -> str:
-        try:
-            return self.endpoints[call.tier][call.endpoint]
-        except KeyError:
-            raise NoEndpointAvailable(
-                f"this run wants to call {call.endpoint} of tier {call.tier}, which the policy no longer has:"
-                " put it back until the run has ended, or start the step anew"
-            ) from None
-
-
 def _answers(answer_store: Any) -> "Answers":
     # Imported here: sqlalchemy is for those who keep answers.
     from langroute.ledger.answers import Answers
     from langroute.ledger.store import open_store
 
     return Answers(open_store(answer_store))
-
-
-def _is_judged(policy: Policy, step: str, binding: Any) -> bool:
-    risky = bool(policy.stakes.tools) and isinstance(binding, BoundTools)
-    return bool(policy.step(step).verify) or isinstance(binding, BoundSchema) or risky
-
-
-def _node_name(endpoint: str) -> str:
-    """Return an endpoint's name as LangGraph takes it: `:` and `|` are its own."""
-    return endpoint.replace(":", "/").replace("|", "/")
 
 
 def _spoken(reply: Reply) -> AIMessage:

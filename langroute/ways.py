@@ -33,11 +33,12 @@ from langroute.cascade import (
     next_move,
 )
 from langroute.endpoints import Endpoint
+from langroute.nodes import Nodes
 from langroute.policy import Policy
 from langroute.request import Request
 from langroute.routing.stakes import STAKES_KEY
 from langroute.saved import Saved
-from langroute.spec import Nodes, StepSpec
+from langroute.spec import StepSpec
 
 __all__ = ["possible_plans", "ways"]
 
