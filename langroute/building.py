@@ -4,7 +4,6 @@ import hashlib
 import importlib.util
 import os
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 from urllib.parse import unquote
@@ -27,7 +26,6 @@ __all__ = [
     "secrets",
     "setting_names",
     "split",
-    "warn_of_retries",
     "wired",
 ]
 
@@ -139,19 +137,6 @@ def secrets(model: Any, provider: str, settings: Mapping[str, Any]) -> tuple[str
             found |= {with_user[1], password, unquote(password)}
     long = (value for value in found if len(value) >= _SECRET_CHARS)
     return tuple(sorted(long, key=lambda value: (-len(value), value)))
-
-
-def warn_of_retries(name: str, model: BaseChatModel) -> None:
-    """Warn of retries inside a given client: they multiply with the fallback chain and delay it."""
-    retries = getattr(model, "max_retries", 0)
-    if retries == 0:
-        return
-    count = "its SDK's default" if retries is None else str(retries)
-    warnings.warn(
-        f"endpoint {name}: the client retries by itself (max_retries: {count}), which delays every"
-        " fallback and multiplies the calls; build it with max_retries=0",
-        stacklevel=2,
-    )
 
 
 def _held(value: Any) -> Iterator[str]:

@@ -377,8 +377,7 @@ class RoutedChatModel(BaseChatModel):
     def _primary(self) -> BaseChatModel:
         """The model that stands for this one where the host wants a single name."""
         model: BaseChatModel = self.router.primary(self.step).model
-        overrides = self._overrides
-        return model.model_copy(update=dict(overrides)) if overrides else model
+        return model.model_copy(update=dict(self._overrides)) if self._overrides else model
 
 
 def _messages(model: BaseChatModel, given: LanguageModelInput) -> tuple[BaseMessage, ...]:

@@ -10,22 +10,13 @@ from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel, ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.runnables import RunnableBinding, RunnableConfig
-from langchain_core.runnables.config import merge_configs
+from langchain_core.runnables import RunnableConfig
 
-from langroute.building import (
-    address,
-    build,
-    credential,
-    placeholder,
-    secrets,
-    split,
-    warn_of_retries,
-    wired,
-)
+from langroute.building import address, build, credential, placeholder, secrets, split, wired
 from langroute.cost import CostBasis, Price, Usage, reported_usd, usage_of
 from langroute.errors import EndpointError
 from langroute.functions import FunctionModel, Functions
+from langroute.given import ls_params, unwrapped, warn_of_retries
 from langroute.histories import Callee, callee_of
 from langroute.policy import ModelSpec, Policy, PriceSpec
 from langroute.prices import PolicyPrice, PriceSource, listed_prices
@@ -89,7 +80,7 @@ class Endpoint:
     def __init__(self, spec: ModelSpec, tier: str, name: str | None = None) -> None:
         self.spec = spec
         self.tier = tier
-        self._given, self.bound_kwargs, self.bound_config = _unwrapped(spec.model)
+        self._given, self.bound_kwargs, self.bound_config = unwrapped(spec.model)
         self.name = name or _plain_name(spec, self._given, self.bound_kwargs)
         self.boundary = spec.boundary
         self.is_function = isinstance(self._given, FunctionModel)
@@ -143,14 +134,14 @@ class Endpoint:
         """LangChain's name of the provider; "" where the model does not say."""
         if self._given is None:
             return split(str(self.spec.model))[0]
-        return str(_ls_params(self._given, self.bound_kwargs).get("ls_provider") or "")
+        return str(ls_params(self._given, self.bound_kwargs).get("ls_provider") or "")
 
     @cached_property
     def model_name(self) -> str:
         """The provider's name of the model."""
         if self._given is None:
             return split(str(self.spec.model))[1]
-        named = _ls_params(self._given, self.bound_kwargs).get("ls_model_name")
+        named = ls_params(self._given, self.bound_kwargs).get("ls_model_name")
         return str(named or type(self._given).__name__)
 
     @cached_property
@@ -354,40 +345,14 @@ def from_cache(message: AIMessage) -> bool:
     return (message.usage_metadata or EMPTY).get("total_cost") == 0
 
 
-def _unwrapped(model: Any) -> tuple[BaseChatModel | None, Mapping[str, Any], RunnableConfig | None]:
-    """Return the chat model inside a given one, and what was bound to it; binding tools would lose both."""
-    if isinstance(model, str):
-        return None, EMPTY, None
-    kwargs: dict[str, Any] = {}
-    config: RunnableConfig | None = None
-    inner: Any = model
-    while isinstance(inner, RunnableBinding):
-        kwargs = {**inner.kwargs, **kwargs}
-        made = [make(inner.config) for make in inner.config_factories]
-        if inner.config or made:
-            config = merge_configs(inner.config, *made, config)
-        inner = inner.bound
-    if not isinstance(inner, BaseChatModel):
-        raise EndpointError(
-            f"{type(inner).__name__} is no chat model: give a `provider:model` string, a chat model,"
-            " or a chat model with `.bind()` or `.with_config()`"
-        )
-    return inner, MappingProxyType(kwargs), config
-
-
 def _plain_name(spec: ModelSpec, given: BaseChatModel | None, bound: Mapping[str, Any]) -> str:
     if spec.name:
         return spec.name
     if given is None:
         return str(spec.model)
-    params = _ls_params(given, bound)
+    params = ls_params(given, bound)
     parts = (params.get("ls_provider"), params.get("ls_model_name"))
     return ":".join(str(part) for part in parts if part) or type(given).__name__
-
-
-def _ls_params(model: BaseChatModel, bound: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the provider's and the model's name as the model gives them to traces."""
-    return model._get_ls_params(**bound)  # noqa: SLF001 - LangChain has no public form of it
 
 
 def _kinds(messages: Collection[BaseMessage]) -> set[str]:

@@ -180,8 +180,7 @@ class Cascade:
                     elif answered is not None:
                         yield from self.judge(judge, answered)
                 case Accept(attempt=index, best=best):
-                    decision = self.decision(answer, plan, "best" if best else "accepted", index)
-                    return self._accepted(decision)
+                    return self._accepted(self.decision(answer, plan, "best" if best else "accepted", index))
                 case Ask() as ask:
                     raise ApprovalRequired(question(plan, ask), ask)
                 case Stop(reason="stopped"):
@@ -275,8 +274,7 @@ class Cascade:
         commit, passes = judge.commit_point(move, self.attempts), judge.passes_prefix
         before, said = None, ""
         if move.why == "continuation" and self._calls and self._calls[-1].is_seen_in(config):
-            before = self._calls[-1]
-            said = before.seen_text
+            before, said = self._calls[-1], self._calls[-1].seen_text
         recordings: tuple[Recording, ...] = ()
         if config.get("callbacks"):
             heard = () if before is None else before.recordings

@@ -1,16 +1,21 @@
-"""What a plan is expected to cost, and when a conversation leaves the endpoint that cached its prefix."""
+"""What calls may cost and are expected to, and when a conversation leaves the holder of its prompt cache."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from langroute.budget import Room
 from langroute.cascade import Rung, made_choice, made_rung
+from langroute.errors import BudgetExceeded
+from langroute.policy import StepPolicy
 from langroute.request import Request
 from langroute.routing.limits import Candidates
+from langroute.spending import worst_usd
 
 if TYPE_CHECKING:
     from langroute.endpoints import Endpoint
 
-__all__ = ["expected_usd", "rungs", "stay_or_leave"]
+__all__ = ["Till", "expected_usd", "rungs", "stay_or_leave"]
 
 
 def expected_usd(endpoint: "Endpoint", request: Request, output_tokens: int) -> float | None:
@@ -82,3 +87,22 @@ def _holder_first(tier: Candidates, name: str) -> Candidates:
     return Candidates(
         tier.tier, tier.rank, tuple(sorted(tier.endpoints, key=lambda endpoint: endpoint.name != name))
     )
+
+
+@dataclass(slots=True)
+class Till:
+    """What a request may still spend, and the last reason why it may not spend it on an endpoint."""
+
+    room: Room
+    request: Request
+    step: StepPolicy
+    refusal: BudgetExceeded | None = None
+
+    def too_dear(self, endpoint: "Endpoint") -> str | None:
+        """Return why the worst case of a call does not fit; None where it does."""
+        worst = worst_usd(endpoint, self.request, self.step.expected_output_tokens)
+        refusal = self.room.refusal(worst)
+        if refusal is None:
+            return None
+        self.refusal = refusal
+        return str(refusal)

@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from langroute.budget import Room
 from langroute.cascade import Choice, Plan, Rung, made_plan
 from langroute.cost import Spend
 from langroute.decision import StepAnswer
 from langroute.difficulty import difficulty
 from langroute.effects import Flow
-from langroute.errors import BudgetExceeded, NoEndpointAvailable
+from langroute.errors import NoEndpointAvailable
 from langroute.health import Obstacle
 from langroute.policy import Policy, RoutePolicy, StepPolicy
 from langroute.request import Request
@@ -27,11 +26,10 @@ from langroute.routing.explore import explored
 from langroute.routing.intent import Embedder
 from langroute.routing.learned import LearnedStart
 from langroute.routing.limits import Candidates, in_time, reachable, within_boundary
-from langroute.routing.money import rungs, stay_or_leave
+from langroute.routing.money import Till, rungs, stay_or_leave
 from langroute.routing.questions import DecisionModel, Told
 from langroute.routing.rules import Rules
 from langroute.routing.stakes import STAKES_KEY, demanded
-from langroute.spending import worst_usd
 
 if TYPE_CHECKING:
     from langroute.endpoints import Endpoint, Endpoints
@@ -148,13 +146,13 @@ class Planner:
 
         Raises:
             NoEndpointAvailable: Nothing of the step may be called; the message lists each endpoint and why.
-        BudgetExceeded: Nothing may be, and of what could take the request nothing can be paid for.
+            BudgetExceeded: Nothing may be, and of what could take the request nothing can be paid for.
         """
         binding = self._bindings.get(answer.step, self._default)
         step = binding.step
         till = None
         if request.purse is not None:
-            till = _Till((yield from request.purse.look()), request, step)
+            till = Till((yield from request.purse.look()), request, step)
         if (fixed := self._fixed(binding, request, answer, till)) is not None:
             return fixed
         reasons = [binding.bound]
@@ -211,7 +209,7 @@ class Planner:
         return self._fixed(self._bindings.get(answer.step, self._default), request, answer, None)
 
     def _fixed(
-        self, binding: _Binding, request: Request, answer: StepAnswer, till: "_Till | None"
+        self, binding: _Binding, request: Request, answer: StepAnswer, till: Till | None
     ) -> Plan | None:
         if binding.alone is None or answer.unsure or STAKES_KEY in request.metadata:
             return None
@@ -255,7 +253,7 @@ class Planner:
             yield replace(plan, continue_streams=step.continue_streams)
 
     def _reachable(
-        self, binding: _Binding, request: Request, step: str, reasons: list[str], till: "_Till | None"
+        self, binding: _Binding, request: Request, step: str, reasons: list[str], till: Till | None
     ) -> list[Candidates]:
         """Return the tiers that can take the request, that its stakes allow and its budgets pay for."""
         tiers = self._at_stake(binding, request, reasons)
@@ -372,25 +370,6 @@ class Planner:
             )
         judged = difficulty(request)
         return Told(judged.score, f"difficulty {judged.score:.2f} ({judged.leading})")
-
-
-@dataclass(slots=True)
-class _Till:
-    """What a request may still spend, and the last reason why it may not spend it on an endpoint."""
-
-    room: Room
-    request: Request
-    step: StepPolicy
-    refusal: BudgetExceeded | None = None
-
-    def too_dear(self, endpoint: "Endpoint") -> str | None:
-        """Return why the worst case of a call does not fit; None where it does."""
-        worst = worst_usd(endpoint, self.request, self.step.expected_output_tokens)
-        refusal = self.room.refusal(worst)
-        if refusal is None:
-            return None
-        self.refusal = refusal
-        return str(refusal)
 
 
 def _after_tools(step: StepPolicy, request: Request) -> list[tuple[str, str]]:
