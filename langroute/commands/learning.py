@@ -157,10 +157,7 @@ def train(
         found = fitted(rows, order, kind=kind, step=step, confidence=confidence, seed=seed)
     except ValueError as error:
         raise bad_input(str(error)) from None
-    try:
-        digest = None if found.score is None else save_score(found.score, out)
-    except OSError as error:
-        raise bad_input(str(error)) from None
+    digest = None if found.score is None else save_score(found.score, out)
     if as_json:
         print_json({"read": source.told, **found.as_dict(), "out": str(out), "digest": digest})
     else:

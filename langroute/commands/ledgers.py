@@ -33,7 +33,7 @@ def export(
         task = shown.add_task(f"exporting to {path.name}", total=None)
         try:
             count = opened.export(path, wanted=wanted, progress=lambda n: shown.update(task, completed=n))
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             raise bad_input(str(error)) from None
     typer.echo(f"{count:,} decisions written to {path}")
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 from langroute.errors import LedgerError
 from langroute.ledger.records import AttemptRecord, DecisionRecord, FeedbackRecord, ShadowRecord
 from langroute.ledger.rows import TABLES, json_text, kind_of
+from langroute.whole import replacing
 
 __all__ = ["FORMATS", "Format", "export", "plain"]
 
@@ -52,20 +52,11 @@ def export(
 
     Raises:
         LedgerError: Parquet was asked for, and pyarrow is not installed.
+        LangrouteError: The file cannot be written.
     """
-    with _whole(path) as part:
+    with replacing(path) as part:
         writing = _write_lines if format == "jsonl" else _write_parquet
         return writing(_pages(decisions), part, progress)
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _pages(decisions: Iterable[DecisionRecord]) -> Iterator[Sequence[DecisionRecord]]:

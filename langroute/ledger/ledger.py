@@ -181,6 +181,7 @@ class Ledger:
         Raises:
             ValueError: Neither says a format.
             LedgerError: Parquet was asked for, and pyarrow is not installed.
+            LangrouteError: The file cannot be written.
         """
         target = Path(path)
         chosen: Any = format or target.suffix.removeprefix(".")

@@ -1,10 +1,7 @@
 """From a ledger to a report: its decisions are read once; a page is written whole or not at all."""
 
-import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,12 +16,13 @@ from langroute.report.explorer import DIFFICULTY, Explores
 from langroute.report.figures import Figures
 from langroute.report.listing import Listing
 from langroute.report.page import page
+from langroute.whole import replacing
 
 if TYPE_CHECKING:
     from langroute.ledger.store import Store
     from langroute.policy import Policy, StepPolicy
 
-__all__ = ["moment", "read", "replacing", "settings_of", "thresholds_of", "write_page"]
+__all__ = ["moment", "read", "settings_of", "thresholds_of", "write_page"]
 
 _UNITS_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _AGO = re.compile(r"(\d{1,6})([mhdw])")
@@ -155,26 +153,3 @@ def write_page(target: Path, data: ReportData, listing: Listing) -> int:
             for piece in page(data, columns, details):
                 size += file.write(piece)
     return size
-
-
-@contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """Give a new file beside `target` that takes its place when all went well.
-
-    Raises:
-        LangrouteError: It cannot be written.
-    """
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
-        os.close(handle)
-    except OSError as error:
-        raise LangrouteError(f"{target} cannot be written: {error.strerror or error}") from None
-    try:
-        yield Path(name)
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
-    except OSError as error:
-        raise LangrouteError(f"{target} cannot be written: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            Path(name).unlink(missing_ok=True)

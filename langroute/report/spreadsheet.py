@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from langroute.errors import LangrouteError
-from langroute.report.making import replacing
+from langroute.whole import replacing
 
 __all__ = ["read_csv", "write_csv", "written"]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langroute.errors import LangrouteError
+from langroute.whole import replacing
 
 if TYPE_CHECKING:
     from langroute.tuning.learned import Head, LearnedScore
@@ -27,11 +28,16 @@ class ScoreFileError(LangrouteError, ValueError):
 
 
 def save_score(score: "LearnedScore", path: str | Path) -> str:
-    """Write a score, and return its digest: SHA-256, as hex, of all that the file says."""
+    """Write a score, wholly or not at all; return its digest: SHA-256, as hex, of all that the file says.
+
+    Raises:
+        LangrouteError: The file cannot be written.
+    """
     content = _content(score)
     digest = _digest(content)
     text = json.dumps({**content, "digest": digest}, indent=1, ensure_ascii=False)
-    Path(path).write_text(f"{text}\n", encoding="utf-8")
+    with replacing(Path(path)) as part:
+        part.write_text(f"{text}\n", encoding="utf-8")
     return digest
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from langroute.errors import LangrouteError
 from langroute.tuning.tuned import Tuned
+from langroute.whole import replacing
 
 __all__ = ["check_plot", "write_plot"]
 
@@ -54,7 +55,5 @@ def write_plot(path: Path, found: Sequence[Tuned]) -> None:
         yaxis={"title": "mean quality"},
         template="plotly_white",
     )
-    try:
-        figure.write_html(path, include_plotlyjs=True, config={"displaylogo": False})
-    except OSError as error:
-        raise LangrouteError(f"{path} cannot be written: {error.strerror}") from None
+    with replacing(path) as part:
+        figure.write_html(part, include_plotlyjs=True, config={"displaylogo": False})

@@ -4,9 +4,7 @@ A YAML file keeps its text, comments and order; only the numbers change, and a l
 TOML and JSON a new YAML file is made, which has no comments but those.
 """
 
-import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from langroute.errors import PolicyError
 from langroute.loading import read
 from langroute.policy import Policy
 from langroute.problems import Loc
+from langroute.whole import replacing
 from langroute.yaml12 import parse_yaml
 
 __all__ = ["Change", "tuned_on", "tuned_places", "write_tuned"]
@@ -63,6 +62,7 @@ def write_tuned(
         PolicyError: The source cannot be read, or the tuned policy cannot work.
         ValueError: A number stands nowhere in the source, or the target has another suffix.
         FileExistsError: The target exists, and is not to be replaced.
+        LangrouteError: The target cannot be written.
     """
     source, target = Path(source), Path(target)
     if target.suffix.lower() not in _YAML:
@@ -84,7 +84,8 @@ def write_tuned(
         # An anchor, say, that another place shares: the file's own text cannot be kept.
         kept, text = False, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True)
         text += "".join(_comment(change, day) for change in changes)
-    _write(target, text)
+    with replacing(target) as part:
+        part.write_text(text, encoding="utf-8")
     return (
         f"{target}: {'its comments are kept' if kept else f'the comments of {source} are not carried over'}"
     )
@@ -176,14 +177,3 @@ def _inside(node: Any, key: Any) -> Any:
 def _comment(change: Change, day: date) -> str:
     evidence = " ".join(change.evidence.split())
     return f"{_MARK} {day.isoformat()}, {change.place} = {float(change.value)!r}: {evidence}\n"
-
-
-def _write(target: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
