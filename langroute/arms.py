@@ -4,7 +4,6 @@ A thread stays in its arm, for a digest of its id draws it. So does a run withou
 either is drawn by its own id.
 """
 
-import hashlib
 import random
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
+from langroute.chance import place
 from langroute.endpoints import Endpoint
 from langroute.errors import PolicyError
 from langroute.keeping import run_of, thread_of
@@ -106,8 +106,7 @@ class Arms:
 
     def _is_canarys(self, key: str) -> bool:
         canary: Any = self.canary
-        drawn = hashlib.sha256(f"{canary.policy.digest} {key}".encode("utf-8", "replace")).digest()
-        return int.from_bytes(drawn[:8], "big") < self._share * 2**64
+        return place((canary.policy.digest, " ", key), "canary") < self._share
 
 
 def _share_breakers(main: Router, canary: Router) -> None:

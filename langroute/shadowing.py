@@ -4,7 +4,6 @@ Which replies are drawn hangs on a digest of the call id alone. What is drawn be
 whatever comes of it; the caller's callbacks, stream, run and budget have no part in it.
 """
 
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from langroute.admission import BUDGET
 from langroute.asking import ask
 from langroute.attempts import Attempt
 from langroute.cascade import Call, Choice, Plan, Rung
+from langroute.chance import place
 from langroute.comparing import Finding, judged, same
 from langroute.cost import Spend, total_usd
 from langroute.decision import Decision
@@ -69,8 +69,7 @@ def shadowed(router: Router) -> Router:
 
 def drawn(call_id: str, share: float) -> bool:
     """Whether the reply of a call is shadowed; the same answer whenever and wherever it is asked."""
-    digest = hashlib.blake2b(call_id.encode(), digest_size=8, person=b"shadow").digest()
-    return int.from_bytes(digest, "big") < share * 2**64
+    return place((call_id,), "shadow") < share
 
 
 class Shadows:

@@ -4,12 +4,12 @@ Every decision with a reply belongs to one stratum. As many as wanted are drawn 
 and id, so that the same seed draws the same, in one pass and in memory for the sample alone.
 """
 
-import hashlib
 import heapq
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from langroute.chance import place
 from langroute.ledger.records import DecisionRecord
 from langroute.report.tally import top_tier_of, why_seen
 
@@ -83,19 +83,19 @@ def draw(
 
     expected, near = counted(store, wanted), bounds(store, wanted)
     sizes: dict[str, int] = dict.fromkeys(STRATA, 0)
-    lowest: dict[str, list[tuple[int, str]]] = {stratum: [] for stratum in STRATA}
+    lowest: dict[str, list[tuple[float, str]]] = {stratum: [] for stratum in STRATA}
     for number, record in enumerate(decisions(store, wanted), 1):
         stratum = stratum_of(record, near, thresholds or {})
         if stratum is not None:
             sizes[stratum] += 1
-            _keep_lowest(lowest[stratum], (-_place(seed, record.id), record.id), count)
+            _keep_lowest(lowest[stratum], (-place((f"{seed}\0{record.id}",), "label"), record.id), count)
         if progress is not None and number % 500 == 0:
             progress(number, expected)
     shares = _shared(count, sizes)
     chosen = sorted(
-        (-place, name, stratum)
+        (-at, name, stratum)
         for stratum, found in lowest.items()
-        for place, name in sorted(found, reverse=True)[: shares[stratum]]
+        for at, name in sorted(found, reverse=True)[: shares[stratum]]
     )
     drawn = [
         Drawn(record, stratum, shares[stratum] / sizes[stratum])
@@ -137,13 +137,7 @@ def _close(score: float | None, threshold: float | None) -> bool:
     return score is not None and threshold is not None and abs(score - threshold) <= NEAR
 
 
-def _place(seed: int, id: str) -> int:
-    """Return where a decision stands in the order of drawing: by chance, and the same every time."""
-    written = f"{seed}\0{id}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(written, digest_size=8).digest(), "big")
-
-
-def _keep_lowest(kept: list[tuple[int, str]], one: tuple[int, str], most: int) -> None:
+def _keep_lowest(kept: list[tuple[float, str]], one: tuple[float, str], most: int) -> None:
     if len(kept) < most:
         heapq.heappush(kept, one)
     else:

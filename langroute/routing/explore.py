@@ -1,8 +1,9 @@
 """A small known chance for every tier to be where a step starts: its log can then be judged without bias."""
 
-import hashlib
 from collections.abc import Sequence
+from itertools import chain
 
+from langroute.chance import place
 from langroute.request import Request
 from langroute.routing.limits import Candidates
 
@@ -37,10 +38,8 @@ def explored(
 
 
 def _position(request: Request, step: str) -> float:
-    """Return where a request lies in [0, 1); another place than the one by which `sampled` chooses."""
+    """Return where a request of a step and a thread lies in [0, 1)."""
     thread = str(request.metadata.get("thread_id", ""))
-    digest = hashlib.blake2b(digest_size=8, person=b"explore")
-    digest.update(f"{step}\0{thread}\0".encode("utf-8", "replace"))
-    for message, text in zip(request.messages, request.texts, strict=True):
-        digest.update(f"{message.type}\0{text}\0".encode("utf-8", "replace"))
-    return int.from_bytes(digest.digest(), "big") / 2**64
+    texts = zip(request.messages, request.texts, strict=True)
+    messages = (f"{message.type}\0{text}\0" for message, text in texts)
+    return place(chain((f"{step}\0{thread}\0",), messages), "explore")

@@ -1,6 +1,5 @@
 """As many of a stream of any length as memory is meant for, each with the same chance."""
 
-import hashlib
 import heapq
 import random
 from collections.abc import Callable, Iterable
@@ -10,6 +9,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from langroute.chance import place
 from langroute.tuning.features import Features
 from langroute.tuning.outcomes import Outcome
 
@@ -43,7 +43,7 @@ def sampled_queries(
 ) -> list[Outcome]:
     """Return the outcomes of at most `most` queries, in the order in which they came.
 
-    Those with the smallest digests are kept: a sample that is uniform over queries, the same on every machine
+    Those whose digests come first are kept: a sample that is uniform over queries, the same on every machine
     and in every order of the rows, and that holds every outcome of its queries. In memory are never more than
     these; outcomes of a query that have the same prompt share one.
 
@@ -58,7 +58,7 @@ def sampled_queries(
     if most < 1:
         raise ValueError(f"at most {most} queries leave nothing to learn from: give at least 1")
     kept: dict[str, list[tuple[int, Outcome]]] = {}
-    largest: list[tuple[int, str]] = []  # a heap of the kept, largest digest first
+    largest: list[tuple[float, str]] = []  # a heap of the kept, the last place first
     count = 0
     for count, outcome in enumerate(outcomes, 1):
         found = kept.get(outcome.query)
@@ -66,12 +66,12 @@ def sampled_queries(
             first = found[0][1].prompt
             found.append((count, replace(outcome, prompt=first) if _same(first, outcome.prompt) else outcome))
         else:
-            digest = _digest(outcome.query)
+            at = place((outcome.query,), "learn")
             if len(kept) < most:
-                heapq.heappush(largest, (-digest, outcome.query))
+                heapq.heappush(largest, (-at, outcome.query))
                 kept[outcome.query] = [(count, outcome)]
-            elif digest < -largest[0][0]:
-                _, gone = heapq.heapreplace(largest, (-digest, outcome.query))
+            elif at < -largest[0][0]:
+                _, gone = heapq.heapreplace(largest, (-at, outcome.query))
                 del kept[gone]
                 kept[outcome.query] = [(count, outcome)]
         if count % _TOLD_EVERY == 0:
@@ -89,9 +89,3 @@ def _same(one: Features, other: Features) -> bool:
         return True
     same = np.array_equal(one.text.buckets, other.text.buckets)
     return same and np.array_equal(one.text.counts, other.text.counts)
-
-
-def _digest(query: str) -> int:
-    """Return where a query stands; another place than the one by which `explore` and `sampled` draw."""
-    hashed = hashlib.blake2b(query.encode("utf-8", "replace"), digest_size=8, person=b"learn")
-    return int.from_bytes(hashed.digest(), "big")

@@ -1,6 +1,5 @@
 """Verifiers made of verifiers: all of them, any of them, or only for a sample of the requests."""
 
-import hashlib
 from collections.abc import Generator
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -8,6 +7,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from langroute.cascade import Verdict
+from langroute.chance import place
 from langroute.cost import Spend
 from langroute.request import Request, message_text
 from langroute.verifiers.base import Case, Verifier
@@ -101,10 +101,7 @@ class Sampled(_Combinator):
 
 def _position(request: Request) -> float:
     """Return where a request lies in [0, 1): a digest of the kinds and texts of its messages."""
-    digest = hashlib.blake2b(digest_size=8)
-    for message in request.messages:
-        digest.update(f"{message.type}\0{message_text(message)}\0".encode("utf-8", "replace"))
-    return int.from_bytes(digest.digest(), "big") / 2**64
+    return place((f"{one.type}\0{message_text(one)}\0" for one in request.messages), "sampled")
 
 
 def _named(verdicts: list[Verdict]) -> str:

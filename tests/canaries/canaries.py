@@ -37,8 +37,8 @@ def canary_of(main: dict[str, Any], new: dict[str, Any], share: float = SHARE) -
 
 def arm_of(key: str, digest: str, share: float = SHARE) -> str:
     """Return the arm of a thread, a run or a call, worked out by hand."""
-    place = int(hashlib.sha256(f"{digest} {key}".encode()).hexdigest()[:16], 16) / 2**64
-    return "canary" if place < share else "main"
+    place = hashlib.blake2b(f"{digest} {key}".encode(), digest_size=8, person=b"canary").hexdigest()
+    return "canary" if int(place, 16) / 2**64 < share else "main"
 
 
 def threads_of(model: Any, arm: str, count: int) -> list[str]:
