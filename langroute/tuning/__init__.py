@@ -2,7 +2,8 @@
 
 Read in this order: `outcomes`, `features`, `signals`, `learned` (a score as it is used), `scores` (how it
 is fitted), `training`; then `guarantee`, `sweep`, `thresholds`, `writing`; then `replay`, `offpolicy`,
-`whatif`; then from a ledger to a tuned policy: `recorded`, `dials`, `comparing`, `tuned`, `replaying`;
-and `replayed`, `exploring` for the report. All but a learned score, which wants `langroute[learned]`, needs
-the extra `langroute[tune]`; `import langroute` and calls of a policy without a learned score ask for neither.
+`whatif`; then from a ledger to a tuned policy: `recorded`, `dials`, `sides`, `tuned`, `replaying`;
+`replayed`, `exploring` for the report; `metrics`, `benching` for a score; `estimate` for a worksheet.
+A learned score in use wants `langroute[learned]`, the report's explorer `langroute[report]`, the rest
+`langroute[tune]`; `import langroute` and calls of a policy without a learned score ask for none of them.
 """

@@ -9,11 +9,11 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from langroute.tuning.comparing import Compared, Comparing
 from langroute.tuning.dials import Dial
 from langroute.tuning.evidence import Rows
 from langroute.tuning.outcomes import Outcome
 from langroute.tuning.scores import fit_prompt_score, fit_reply_score
+from langroute.tuning.sides import Compared, Comparing
 from langroute.tuning.sweep import sweep
 from langroute.tuning.thresholds import Tuning, tune
 from langroute.tuning.writing import Change

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from langroute import Policy
-from langroute.tuning.comparing import Compared, Comparing
 from langroute.tuning.dials import Dial, dials_of
 from langroute.tuning.features import Features
 from langroute.tuning.outcomes import Outcome
+from langroute.tuning.sides import Compared, Comparing
 from langroute.tuning.thresholds import tune
 
 TIERS = {"tiers": {"small": {"models": ["openai:small"]}, "large": {"models": ["openai:large"]}}}
