@@ -92,7 +92,7 @@ def poisoned() -> Iterator[tuple[DecisionRecord, float | None]]:
 
 
 _KEPT = {"decision", "attempts", "feedback"}
-_KEPT_VALUES = {"outcome": 3, "why": 2}
+_KEPT_VALUES = {"outcome": 3, "why": 2, "cost_basis": 2}
 """One in so many of these stays as it is: what they say decides what is drawn."""
 
 
