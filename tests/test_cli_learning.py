@@ -1,6 +1,8 @@
 """`tune`, `train` and `replay` say what the Python functions say; a refusal has figures and exit code 3."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -242,3 +244,31 @@ def test_bad_input_is_one_message_and_exit_code_2(
     shown = capsys.readouterr()
     assert said in shown.err
     assert shown.out == ""
+
+
+WITHOUT = """
+import sys
+sys.modules |= dict.fromkeys(["numpy", "scipy", "sklearn", "joblib", "pyarrow"])  # as if not installed
+from langroute.cli import main
+main(sys.argv[1:])
+"""
+INSTALL = "pip install 'langroute[tune]'"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("tune x.csv --policy p.yaml", INSTALL),
+        ("train x.csv --step work --kind reply --out a.json", INSTALL),
+        ("replay p.yaml x.csv", INSTALL),
+        ("bench x.csv", INSTALL),
+        ("estimate p.yaml --worksheet x.csv", "x.csv cannot be read"),
+    ],
+)
+def test_without_the_extras_a_command_works_or_says_what_to_install(
+    tmp_path: Path, command: str, said: str
+) -> None:
+    (tmp_path / "p.yaml").write_text(POLICY)
+    args = [sys.executable, "-c", WITHOUT, *command.split()]
+    ran = subprocess.run(args, check=False, cwd=tmp_path, capture_output=True, text=True)
+    assert (ran.returncode, said in ran.stderr) == (2, True), ran.stderr

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from langroute.commands.sources import Source
+from langroute.commands.sources import Source, needs_tune
 from langroute.commands.terminal import AsJson, PolicyPath, bad_input, print_json, print_table, progress
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def tune(
 
     Exit code 0 where a threshold was found, 2 for bad input, 3 where all are refused.
     """
+    needs_tune()
     from langroute.tuning.tuned import Asked
 
     if plot is not None:
@@ -143,6 +144,7 @@ def train(
 
     Exit code 0 where a score was written, 2 for bad input, 3 where it is refused.
     """
+    needs_tune()
     from langroute.tuning.files import save_score
     from langroute.tuning.training import tiers_by_cost
     from langroute.tuning.training import train as fitted
@@ -179,6 +181,7 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Say what logged runs would have come to under another policy, and where nobody knows."""
+    needs_tune()
     from langroute.policy import Policy
     from langroute.tuning.replaying import replay_policy
 
@@ -206,6 +209,7 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Measure a score on outcomes that it was not fitted on, beside chance, prompt length and hindsight."""
+    needs_tune()
     from langroute.tuning.benching import bench as measured
     from langroute.tuning.files import load_score
     from langroute.tuning.training import tiers_by_cost

@@ -18,11 +18,17 @@ if TYPE_CHECKING:
     from langroute.tuning.recorded import Found, Reading
     from langroute.tuning.replay import Logged
 
-__all__ = ["Source"]
+__all__ = ["Source", "needs_tune"]
 
 Progress = Callable[[int, int], None]
 
 _EVERY = 1_000
+
+
+def needs_tune() -> None:
+    """Say what to install where learning is not; called before anything is imported that learns."""
+    if not all(map(find_spec, ("numpy", "scipy", "sklearn", "joblib"))):
+        raise bad_input("learning needs scikit-learn, scipy and joblib: pip install 'langroute[tune]'")
 
 
 @dataclass(slots=True)
@@ -52,8 +58,6 @@ class Source:
     _rows: int = 0
 
     def __post_init__(self) -> None:
-        if find_spec("sklearn") is None or find_spec("scipy") is None:
-            raise bad_input("learning needs scikit-learn and scipy: pip install 'langroute[tune]'")
         self.steps = list(dict.fromkeys(self.steps))
         if self.file is None and self.ledger is None:
             raise bad_input("say what to learn from: --ledger, or a file of outcomes")

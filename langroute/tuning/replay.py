@@ -8,11 +8,14 @@ that was never tried for a request, nobody knows what would have come back, and 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from langroute.cascade import Attempt, Call, Choice, Move, Plan, Rung, next_move
 from langroute.cost import total_usd
 from langroute.policy import Policy
-from langroute.tuning.features import Features
+
+if TYPE_CHECKING:
+    from langroute.tuning.features import Features
 
 __all__ = [
     "Judge",
@@ -39,7 +42,7 @@ class Logged:
     """Difficulty score of the request, for thresholds on it; None where it was not scored."""
     least: str | None = None
     """Lowest tier that rules and stakes allowed to start at; None for the first of the cascade."""
-    prompt: Features | None = field(default=None, repr=False)
+    prompt: "Features | None" = field(default=None, repr=False)
     """The prompt as values, for learned scores; None where it is not known."""
 
     @property
