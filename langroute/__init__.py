@@ -2,7 +2,8 @@
 
 Reading order of the code: `cascade` (the idea: one pure function), `policy` (what a person writes),
 `steps` and `routing` (which step, which plan), `verifiers` (is the reply good enough), `drive` (the
-four drivers of the cascade), `chat_model` and `graph` (the doors).
+four drivers of the cascade), `chat_model` and `graph` (the doors); then what came of it: `ledger`, `report`
+and `tuning`.
 """
 
 from importlib import import_module
