@@ -10,6 +10,7 @@ from typing import Any
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from langroute.difficulty import difficulty
 from langroute.errors import LangrouteError
@@ -92,11 +93,12 @@ def outcome_of(
     propensity = _number(row.get("propensity"), "propensity", place)
     if propensity is not None and not 0 < propensity <= 1:
         raise OutcomeError(f"{place} has the propensity {propensity:g}: it is a probability above 0, up to 1")
-    tools = _json(row.get("tools"), list, "tools", place) or []
-    request = Request((HumanMessage(prompt),), tools=tuple(tools))
+    cost_usd = _number(row.get("cost_usd"), "cost_usd", place)
+    if cost_usd is not None and not 0 <= cost_usd < math.inf:
+        raise OutcomeError(f"{place} has the cost_usd {cost_usd:g}: write USD from 0 up, or nothing")
+    request = Request((HumanMessage(prompt),), tools=_tools(row, place))
     response = row.get("response")
     reply = reply_values(request, AIMessage(response)) if isinstance(response, str) else EMPTY
-    verdicts = _json(row.get("verdicts"), dict, "verdicts", place) or {}
     told = {key: str(row[key]) for key in _TOLD if row.get(key)}
     return Outcome(
         query=str(query),
@@ -104,13 +106,35 @@ def outcome_of(
         score=score,
         prompt=_prompt(request, embeddings),
         reply=reply,
-        verdicts={str(name): float(value) for name, value in verdicts.items()},
-        cost_usd=_number(row.get("cost_usd"), "cost_usd", place),
+        verdicts=_verdicts(row, place),
+        cost_usd=cost_usd,
         propensity=propensity,
         spent_usd=_number(row.get("spent_usd"), "spent_usd", place),
         difficulty=difficulty(request).score,
         **told,
     )
+
+
+def _tools(row: Mapping[str, Any], place: str) -> tuple[Any, ...]:
+    tools = _json(row.get("tools"), list, "tools", place) or []
+    for tool in tools:
+        try:
+            convert_to_openai_tool(tool)
+        except (ValueError, TypeError):
+            raise OutcomeError(f"{place} has the tool {tool!r}: write its schema as OpenAI has it") from None
+    return tuple(tools)
+
+
+def _verdicts(row: Mapping[str, Any], place: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, value in (_json(row.get("verdicts"), dict, "verdicts", place) or {}).items():
+        score = _number(value, f"verdict {name}", place)
+        if score is None:  # a struct of Parquet has every name in every row
+            continue
+        if not 0 <= score <= 1:
+            raise OutcomeError(f"{place} has the verdict {name} {value!r}: write a number from 0 to 1")
+        found[str(name)] = score
+    return found
 
 
 def _prompt(request: Request, embeddings: Embeddings | None) -> Features:
@@ -134,17 +158,29 @@ def read_outcomes(path: str | Path, *, embeddings: Embeddings | None = None) -> 
     reader = readers.get(file.suffix.lower())
     if reader is None:
         raise OutcomeError(f"{file} is none of {', '.join(readers)}: write the outcomes as one of them")
-    for number, row in enumerate(reader(file), 1):
+    for number, row in enumerate(_readable(reader(file), file), 1):
         yield outcome_of(row, f"row {number} of {file}", embeddings)
+
+
+def _readable(rows: Iterable[Mapping[str, Any]], file: Path) -> Iterator[Mapping[str, Any]]:
+    try:
+        yield from rows
+    except UnicodeDecodeError:
+        raise OutcomeError(f"{file} is not in UTF-8: write it anew as UTF-8") from None
+    except csv.Error as error:
+        raise OutcomeError(f"{file} cannot be read as CSV: {error}") from None
 
 
 def _parquet(file: Path) -> Iterable[Mapping[str, Any]]:
     try:
-        from pyarrow import parquet
+        from pyarrow import ArrowException, parquet
     except ImportError:
         raise ImportError("outcomes in Parquet need pyarrow: pip install 'langroute[tune]'") from None
-    for batch in parquet.ParquetFile(file).iter_batches(batch_size=1_000):
-        yield from batch.to_pylist()
+    try:
+        for batch in parquet.ParquetFile(file).iter_batches(batch_size=1_000):
+            yield from batch.to_pylist()
+    except ArrowException as error:
+        raise OutcomeError(f"{file} cannot be read as Parquet: {error}") from None
 
 
 def _jsonl(file: Path) -> Iterable[Mapping[str, Any]]:

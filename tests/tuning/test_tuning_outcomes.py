@@ -69,6 +69,11 @@ def test_an_outcome_keeps_no_text():
         ({"propensity": 0}, "has the propensity 0: it is a probability above 0"),
         ({"verdicts": "[]"}, "has no JSON of an object for verdicts"),
         ({"tools": "{"}, "has no JSON of a list for tools"),
+        ({"tools": ["sum"]}, "has the tool 'sum': write its schema"),
+        ({"verdicts": {"judge": "high"}}, "has the verdict judge 'high', which is no number"),
+        ({"verdicts": {"judge": 7}}, "has the verdict judge 7: write a number from 0 to 1"),
+        ({"cost_usd": -1}, "has the cost_usd -1: write USD from 0 up"),
+        ({"cost_usd": "inf"}, "has the cost_usd inf"),
     ],
 )
 def test_a_row_that_cannot_be_read_says_why(change, message):
@@ -86,3 +91,16 @@ def test_the_row_of_a_file_is_named(tmp_path):
         list(read_outcomes(path))
     with pytest.raises(OutcomeError, match=r"none of \.parquet, \.jsonl, \.csv"):
         list(read_outcomes(tmp_path / "outcomes.xlsx"))
+
+
+def test_a_verdict_that_a_row_does_not_have_is_left_out():
+    verdicts = {"schema": None, "judge": 0.5}  # as a struct of Parquet has it
+    assert outcome_of({**ROWS[0], "verdicts": verdicts}).verdicts == {"judge": 0.5}
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".csv"])
+def test_a_file_that_holds_something_else_is_named(suffix, tmp_path):
+    path = tmp_path / f"outcomes{suffix}"
+    path.write_bytes(b"\xff\xfe\x00 neither text nor a table")
+    with pytest.raises(OutcomeError, match=rf"outcomes\{suffix} (is not in UTF-8|cannot be read as Parquet)"):
+        list(read_outcomes(path))
