@@ -9,6 +9,7 @@ import pytest
 from recording import STEP, models, prompts, write
 
 from langroute import Policy
+from langroute.ledger.labels import labelled
 from langroute.tuning.features import Features
 from langroute.tuning.outcomes import Outcome
 from langroute.tuning.recorded import Reading
@@ -41,7 +42,9 @@ def test_the_interval_holds_what_the_other_policy_comes_to(
     records = list(write(tmp_path / "b.db", other, prompts(400)).decisions())
     quality, cost, escalated = found.whatif.quality, found.whatif.cost_usd, found.whatif.escalated
     assert quality is not None
-    assert quality.low <= np.mean([record.label for record in records]) <= quality.high
+    worths = [label.score for record in records if (label := labelled(record)) is not None]
+    assert len(worths) == 400
+    assert quality.low <= np.mean(worths) <= quality.high
     assert cost is not None
     assert cost.low <= np.mean([record.cost_usd for record in records]) <= cost.high
     assert escalated is not None
