@@ -176,6 +176,8 @@ def test_a_file_of_outcomes_may_take_the_ledgers_place(run: Any) -> None:
     (step,) = json.loads(ran.stdout)["steps"]
     assert (step["basis"], step["requests"], step["step"]) == ("measured", 40, "work")
     assert json.loads(ran.stdout)["read"] == {"file": "asked.jsonl", "outcomes": 80}
+    assert (step["latency_s"], step["logged_quality"], step["logged_usd"]) == (None,) * 3
+    assert "(default)" in run("replay", "p.yaml", "asked.jsonl").stdout
     assert len(list(read_outcomes("asked.jsonl"))) == 80
     assert run("tune", "asked.jsonl", "--policy", "p.yaml").exit_code == 3
 
@@ -215,6 +217,9 @@ def test_bench_without_two_tiers_or_a_gap_is_bad_input(run: Any) -> None:
         assert said in ran.stderr
 
 
+TRAIN = ("train", "x.csv", "--step", "work", "--kind", "prompt", "--out", "s.json")
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
@@ -230,6 +235,10 @@ def test_bench_without_two_tiers_or_a_gap_is_bad_input(run: Any) -> None:
         (("tune", "x.csv", "--policy", "p.yaml", "--plot", "a.png"), "Name it `a.html`"),
         (("tune", "x.csv", "--policy", "p.yaml", "--plot", "none/a.html"), "none/a.html cannot be written"),
         (("replay", "p.yaml", "x.csv", "--since", "soon"), "'soon' is no moment"),
+        (("replay", "p.yaml", "x.csv", "--confidence", "90"), "confidence: 90.0. Give a chance between"),
+        ((*TRAIN, "--confidence", "90"), "confidence: 90.0. Give a chance between"),
+        ((*TRAIN, "--tiers", "small,huge"), "outcomes are of large, and the step's tiers are small, huge"),
+        (("bench", "x.csv", "--tiers", "small"), "--tiers names one tier"),
     ],
 )
 def test_bad_input_is_one_message_and_exit_code_2(

@@ -189,7 +189,12 @@ def replay(
     source = Source(outcomes, ledger, step or (), judged_by, "tenant", since, until)
     with progress() as shown:
         logs = source.logs(shown, other)
-        found = replay_policy(other, logs, confidence=confidence)
+        try:
+            found = replay_policy(other, logs, confidence=confidence)
+        except ValueError as error:
+            raise bad_input(str(error)) from None
+    if outcomes is not None:
+        found = [each.of_file(logs[each.step]) for each in found]
     if not found:
         raise bad_input(f"there is nothing to replay: {source.summary}")
     if as_json:
@@ -221,7 +226,8 @@ def bench(
     try:
         order = [tier.strip() for tier in tiers.split(",")] if tiers else tiers_by_cost(rows)
         if len(order) < 2:  # noqa: PLR2004 - a weak and a strong one
-            raise bad_input(f"{outcomes} has one tier: a benchmark compares two")
+            have = "--tiers names" if tiers else f"{outcomes} has"
+            raise bad_input(f"{have} {'one tier' if order else 'no outcome'}: a benchmark compares two tiers")
         found = measured(rows, order[0], order[-1], learned)
     except ValueError as error:
         raise bad_input(str(error)) from None
@@ -313,7 +319,7 @@ def _print_replayed(found: "Sequence[StepReplay]", summary: str) -> None:
 
 def _replayed_row(found: "StepReplay") -> dict[str, str]:
     figures = found.whatif
-    row = {"step": found.step, "requests": f"{found.requests:,}"}
+    row = {"step": found.step or "(default)", "requests": f"{found.requests:,}"}
     if figures is None:
         return {**row, "basis": "unknown", **dict.fromkeys(_REPLAYED, ""), "said": found.unknown or ""}
     told = (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from langroute.tuning.guarantee import Floats
 
-__all__ = ["Rows", "Sources", "capped_weights", "summed"]
+__all__ = ["Rows", "Sources", "capped_weights", "check_confidence", "summed"]
 
 _ROUNDS = 500
 """Rounds after which weights that still exceed their cap are given up."""
@@ -134,6 +134,16 @@ def _in_range(name: str, values: Floats, low: float, high: float) -> None:
         at = int(np.argmax(wrong))
         span = "a finite number" if low == -np.inf else f"a number from {low:g} to {high:g}"
         raise ValueError(f"{name}: row {at} has {values[at]!r}. Give {span}, or leave the row out.")
+
+
+def check_confidence(confidence: float) -> None:
+    """Refuse a confidence that is none.
+
+    Raises:
+        ValueError: It is not above 0.5 and below 1.
+    """
+    if not 0.5 < confidence < 1:  # noqa: PLR2004 - a coin's
+        raise ValueError(f"confidence: {confidence!r}. Give a chance between 0.5 and 1, as 0.9.")
 
 
 def capped_weights(rows: Rows, most: float) -> Floats | str:

@@ -7,13 +7,14 @@ print(found.step, found.whatif.summary)
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from langroute.attempts import Attempt, Verdict, Why
 from langroute.attempts import Outcome as Ended
 from langroute.cascade import Plan
 from langroute.policy import Policy, StepPolicy
 from langroute.tuning.dials import minimum_of, passes
+from langroute.tuning.evidence import check_confidence
 from langroute.tuning.outcomes import Outcome
 from langroute.tuning.replay import Judge, Logged, plan_under, rejudged, rung_of
 from langroute.tuning.whatif import WhatIf, what_if
@@ -38,6 +39,15 @@ class StepReplay:
         figures = {} if self.whatif is None else asdict(self.whatif)
         return {**figures, "step": self.step, "requests": self.requests, "unknown": self.unknown}
 
+    def of_file(self, log: Sequence[Logged]) -> Self:
+        """Return it without what a file of outcomes does not hold: times, and of a test what was routed."""
+        if self.whatif is None:
+            return self
+        told = replace(self.whatif, latency_s=None, logged_latency_s=None)
+        if all(logged.plan.propensity == 1 for logged in log):
+            told = replace(told, logged_quality=None, logged_usd=None, logged_escalated=None)
+        return replace(self, whatif=told)
+
 
 def replay_policy(
     policy: Policy,
@@ -53,7 +63,11 @@ def replay_policy(
         logs: Step to its runs.
         confidence: Chance with which the intervals hold.
         progress: Called with how many steps are done, and how many there are.
+
+    Raises:
+        ValueError: The confidence is not above 0.5 and below 1.
     """
+    check_confidence(confidence)
     found = []
     for number, (step, log) in enumerate(sorted(logs.items(), key=lambda item: -len(item[1])), 1):
         found.append(_replayed(policy, step, log, confidence))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from langroute.tuning.evidence import Rows, capped_weights
+from langroute.tuning.evidence import Rows, capped_weights, check_confidence
 from langroute.tuning.figures import cheap_cost, kept_at_least, saving_interval
 from langroute.tuning.guarantee import METHODS, conformal, fixed_sequence
 from langroute.tuning.stability import chosen_in_redraws, without_each_source
@@ -166,8 +166,7 @@ def tune(
 def _check_settings(floor: float, confidence: float, method: str, most_share: float) -> None:
     if not 0 < floor <= 1:
         raise ValueError(f"floor: {floor!r}. Give the share of the strong tier's quality to keep, as 0.98.")
-    if not 0.5 < confidence < 1:  # noqa: PLR2004 - a coin's
-        raise ValueError(f"confidence: {confidence!r}. Give a chance between 0.5 and 1, as 0.9.")
+    check_confidence(confidence)
     if method not in (*METHODS, "conformal"):
         raise ValueError(f"method: {method!r}. Give one of {', '.join((*METHODS, 'conformal'))}.")
     if not 0 < most_share <= 1:
@@ -332,11 +331,7 @@ def _steady(
     reason = _moved_by_one(asked, rows, swept, found.threshold, most_shift)
     if reason is not None:
         return replace(bare, refusal=reason)
-    notes = (
-        ()
-        if rows.sources
-        else ("neither tenants nor days were given: one that sends false rows is not noticed",)
-    )
+    notes = () if rows.sources else ("neither tenants nor days are looked at: false rows are not noticed",)
     if current is None:
         return replace(found, moved=True, notes=notes)
     at = int(np.argmin(np.abs(swept.thresholds - current)))

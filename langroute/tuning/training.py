@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from langroute.tuning.evidence import check_confidence
 from langroute.tuning.heads import calibration_error
 from langroute.tuning.learned import LearnedScore
 from langroute.tuning.outcomes import Outcome
@@ -99,9 +100,12 @@ def train(
         seed: Of folds and redraws.
 
     Raises:
-        ValueError: An outcome is of a tier that is not among `tiers`.
+        ValueError: An outcome is of a tier that is not among `tiers`, there are not two tiers, or the
+            confidence is none.
     """
+    check_confidence(confidence)
     known = list(outcomes)
+    _check_tiers(known, tiers)
     judged = tiers if kind == "prompt" else tiers[:-1]
     refused = Trained(kind, step, tuple(tiers), None)
     lacking = _lacking(known, judged)
@@ -130,6 +134,14 @@ def tiers_by_cost(outcomes: Iterable[Outcome]) -> list[str]:
     if unknown:
         raise ValueError(f"no cost of {', '.join(unknown)} is known: name the tiers, cheapest first")
     return sorted(costs, key=lambda tier: sum(costs[tier]) / len(costs[tier]))
+
+
+def _check_tiers(known: Sequence[Outcome], tiers: Sequence[str]) -> None:
+    strange = sorted({each.tier for each in known} - set(tiers))
+    if strange:
+        raise ValueError(f"outcomes are of {', '.join(strange)}, and the step's tiers are {', '.join(tiers)}")
+    if len(tiers) < 2:  # noqa: PLR2004 - one to start at, and one above it
+        raise ValueError(f"all outcomes are of {tiers[0]}: a score weighs a tier against the one above it")
 
 
 def _refused(bare: Trained, reason: str, needed: int | None) -> Trained:

@@ -58,3 +58,12 @@ def test_tiers_stand_as_they_cost_and_unknown_costs_must_be_told_apart() -> None
     assert tiers_by_cost(reversed(dear)) == ["small", "large"]
     with pytest.raises(ValueError, match="name the tiers, cheapest first"):
         tiers_by_cost(world(20))
+
+
+def test_a_score_of_one_tier_or_of_tiers_that_no_outcome_names_is_no_score() -> None:
+    small = [each for each in world(150) if each.tier == "small"]
+    for kind in ("prompt", "reply"):
+        with pytest.raises(ValueError, match="all outcomes are of small: a score weighs a tier against"):
+            train(small, ["small"], kind=kind)  # type: ignore[arg-type]  # it is one of two
+    with pytest.raises(ValueError, match="outcomes are of large, small, and the step's tiers are a, b"):
+        train(world(20), ["a", "b"], kind="prompt")
