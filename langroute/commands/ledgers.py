@@ -1,5 +1,6 @@
 """`export` and `feedback`: what a ledger holds, taken out and added to."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from langroute.commands.terminal import LedgerPlace, bad_input, opened_ledger
+from langroute.commands.terminal import LedgerPlace, Since, Until, bad_input, opened_ledger
 
 __all__ = ["export", "feedback"]
 
@@ -22,19 +23,25 @@ def export(
     step: Annotated[str | None, typer.Option(help="Decisions of this step alone.")] = None,
     thread: Annotated[str | None, typer.Option(help="Decisions of this thread alone.")] = None,
     run: Annotated[str | None, typer.Option(help="Decisions of this run alone.")] = None,
-    since: Annotated[datetime | None, typer.Option(help="From this moment on, UTC.")] = None,
-    until: Annotated[datetime | None, typer.Option(help="Before this moment, UTC.")] = None,
+    since: Since = None,
+    until: Until = None,
 ) -> None:
     """Write a ledger's decisions to a file that DuckDB, pandas, Spark or Ray can read."""
     from langroute.ledger.reading import Filter
+    from langroute.report.making import moment
 
-    wanted = Filter(step=step, thread=thread, run=run, since_s=_seconds(since), until_s=_seconds(until))
+    now = datetime.now(UTC)
+    since_s, until_s = moment(since, now), moment(until, now)
+    wanted = Filter(step=step, thread=thread, run=run, since_s=since_s, until_s=until_s)
     with opened_ledger(ledger) as opened, Progress(*_COLUMNS, console=Console(stderr=True)) as shown:
         task = shown.add_task(f"exporting to {path.name}", total=None)
         try:
             count = opened.export(path, wanted=wanted, progress=lambda n: shown.update(task, completed=n))
         except ValueError as error:
             raise bad_input(str(error)) from None
+        except OSError as error:  # its own words name the part file, and pyarrow's are long
+            why = os.strerror(error.errno) if error.errno else error
+            raise bad_input(f"{path} cannot be written: {why}") from None
     typer.echo(f"{count:,} decisions written to {path}")
 
 
@@ -60,7 +67,3 @@ def feedback(
             raise bad_input(str(error)) from None
         reached = sum(1 for _ in opened.decisions(Filter(id=decision, run=run, thread=thread)))
     typer.echo(f"kept as {given.id}; it reaches {reached:,} decisions that are there now")
-
-
-def _seconds(moment: datetime | None) -> float | None:
-    return None if moment is None else moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()

@@ -90,9 +90,12 @@ def read(
         if progress is not None and number % 500 == 0:
             progress(number, expected)
     if not figures.decisions:
-        when = "" if since_s is None and until_s is None else " in that time"
+        if since_s is not None or until_s is not None:
+            raise LedgerError(
+                f"the ledger {store.name} has no decision in that time: say another --since or --until"
+            )
         raise LedgerError(
-            f"the ledger {store.name} has no decision{when}: give a router ledger= (or set LANGROUTE_LEDGER)"
+            f"the ledger {store.name} has no decision: give a router ledger= (or set LANGROUTE_LEDGER)"
             " and let it decide something"
         )
     explored = explorer.data() if explorer is not None else None

@@ -63,6 +63,21 @@ def test_export_takes_a_window_and_a_step(path: Path, tmp_path: Path) -> None:
     assert (tmp_path / "n.jsonl").read_text() == ""
 
 
+def test_export_takes_how_long_ago_as_the_report_does(path: Path, tmp_path: Path) -> None:
+    ran = run("export", tmp_path / "o.jsonl", "--ledger", path, "--since", "5200w", "--until", "5199w")
+    assert (ran.exit_code, ran.stdout[:11]) == (0, "0 decisions"), ran.output
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_an_export_that_cannot_be_written_names_the_file_and_why(
+    ending: str, path: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "none" / f"out.{ending}"
+    ran = run("export", target, "--ledger", path)
+    said = f"langroute: {target} cannot be written: No such file or directory\n"
+    assert (ran.exit_code, said in ran.stderr) == (2, True), ran.output
+
+
 def test_feedback_is_kept_and_says_what_it_reaches(path: Path) -> None:
     ran = run("feedback", "0.5", "--ledger", path, "--run", "run-3", "--source", "judge")
     assert (ran.exit_code, "it reaches 5 decisions" in ran.output) == (0, True), ran.output

@@ -157,7 +157,7 @@ def test_without_scipy_the_report_is_whole_but_for_the_explorer(report, monkeypa
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("--since", "2030-01-01"), "has no decision in that time"),
+        (("--since", "2030-01-01"), "has no decision in that time: say another --since or --until"),
         (("--since", "yesterday"), "'yesterday' is no moment: write a date"),
         (("--policy", "missing.yaml"), "missing.yaml"),
         (("--threshold", "synthesis=0.4"), "write STEP.SCORE=VALUE"),
