@@ -11,6 +11,7 @@ import typer
 from langroute.commands.terminal import (
     AsJson,
     LedgerPlace,
+    MaybeLedger,
     Since,
     Until,
     bad_input,
@@ -30,10 +31,6 @@ __all__ = ["estimate", "worksheet"]
 
 Policies = Annotated[list[Path], typer.Argument(metavar="POLICY...", help="Files to compare.")]
 Sheets = Annotated[Path | None, typer.Option(help="A CSV file, as `langroute worksheet` writes it.")]
-MaybeLedger = Annotated[
-    str | None,
-    typer.Option(envvar="LANGROUTE_LEDGER", help="The ledger: a URL, or the path of a SQLite file."),
-]
 
 
 def worksheet(

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from langroute.commands.sources import Source, needs_tune
-from langroute.commands.terminal import AsJson, PolicyPath, bad_input, print_json, print_table, progress
+from langroute.commands.terminal import (
+    AsJson,
+    MaybeLedger,
+    PolicyPath,
+    Since,
+    Until,
+    bad_input,
+    print_json,
+    print_table,
+    progress,
+)
 
 if TYPE_CHECKING:
     from langroute.tuning.offpolicy import Estimate
@@ -28,16 +38,10 @@ OutcomesPath = Annotated[
     Path | None,
     typer.Argument(metavar="[OUTCOMES]", help="A .parquet, .jsonl or .csv file, in place of a ledger."),
 ]
-MaybeLedger = Annotated[
-    str | None,
-    typer.Option(envvar="LANGROUTE_LEDGER", help="The ledger: a URL, or the path of a SQLite file."),
-]
 JudgedBy = Annotated[
     str | None, typer.Option(help="Verifier whose score is a reply's worth where nobody gave feedback.")
 ]
 TenantKey = Annotated[str, typer.Option(help="Kept metadata key that says whose a request is.")]
-Since = Annotated[str | None, typer.Option(help="A date, a time (UTC), or how long ago: 7d.")]
-Until = Annotated[str | None, typer.Option(help="Likewise; decisions before it count.")]
 Confidence = Annotated[float, typer.Option(help="Chance with which what is promised holds.")]
 
 

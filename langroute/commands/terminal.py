@@ -19,6 +19,7 @@ __all__ = [
     "BAD_INPUT",
     "AsJson",
     "LedgerPlace",
+    "MaybeLedger",
     "PolicyPath",
     "Since",
     "Until",
@@ -39,6 +40,10 @@ WIDTH_OF_FILES = 160
 PolicyPath = Annotated[Path, typer.Argument(metavar="POLICY", help="A .yaml, .toml or .json file.")]
 LedgerPlace = Annotated[
     str, typer.Option(envvar="LANGROUTE_LEDGER", help="The ledger: a URL, or the path of a SQLite file.")
+]
+MaybeLedger = Annotated[
+    str | None,
+    typer.Option(envvar="LANGROUTE_LEDGER", help="The ledger: a URL, or the path of a SQLite file."),
 ]
 Since = Annotated[str | None, typer.Option(help="A date, a time (UTC), or how long ago: 7d.")]
 Until = Annotated[str | None, typer.Option(help="Likewise; decisions before it count.")]

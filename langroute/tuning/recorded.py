@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from langroute.attempts import Attempt
 from langroute.cascade import Plan
-from langroute.cost import Usage
+from langroute.cost import Usage, total_usd
 from langroute.ledger.labels import labelled
 from langroute.ledger.ledger import Ledger
 from langroute.ledger.reading import Filter, count
@@ -144,7 +144,7 @@ def outcomes_of(
             {said.verifier: _score(said) for said in attempt.verdicts},
             record.step,
             attempt.model or attempt.endpoint,
-            _sum_usd(row.cost_usd, row.checks_usd),
+            total_usd((row.cost_usd, row.checks_usd)),
             _chosen_by(logged, attempt),
             logged.plan.propensity,
             logged.start if row.returned else "",
@@ -186,11 +186,6 @@ def _worth(record: DecisionRecord, row: AttemptRecord, judged_by: str | None) ->
 
 def _score(said: Any) -> float:
     return float(said.accepted) if said.score is None else said.score
-
-
-def _sum_usd(*parts: float | None) -> float | None:
-    known = [part for part in parts if part is not None]
-    return sum(known) if len(known) == len(parts) else None
 
 
 def _chosen_by(logged: Logged, attempt: Attempt) -> str:
