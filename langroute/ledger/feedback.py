@@ -47,12 +47,14 @@ def feedback_of(
     """Return the record of one piece of feedback, checked.
 
     Raises:
-        ValueError: It is about nothing, or about several things; or the score is not in [0, 1].
+        ValueError: It is about nothing, an empty name or several things; or the score is not in [0, 1].
     """
     said = {name: _id(value) for name, value in about.items() if value is not None}
     if len(said) != 1:
         given = " and ".join(said) or "nothing"
         raise ValueError(f"feedback is about one decision, run or thread, and this is about {given}")
+    if not all(said.values()):
+        raise ValueError(f"the name of the {next(iter(said))} is empty: say which one feedback is about")
     if not isinstance(score, int | float) or not 0 <= score <= 1:
         raise ValueError(f"the score is {score!r}: give a number from 0 (wrong) to 1 (right)")
     if not source:

@@ -63,6 +63,7 @@ def test_the_same_feedback_given_twice_counts_once(ledger: Ledger) -> None:
     [
         ({}, 1, "about one decision, run or thread, and this is about nothing"),
         ({"run": "a", "thread": "b"}, 1, "this is about run and thread"),
+        ({"thread": ""}, 1, "the name of the thread is empty"),
         ({"run": "a"}, 1.5, "the score is 1.5: give a number from 0"),
         ({"run": "a"}, float("nan"), "the score is nan"),
         ({"run": "a"}, "good", "the score is 'good'"),
