@@ -1,5 +1,6 @@
 """`label`: a sample of decisions for people to score, and their scores read back."""
 
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -57,7 +58,10 @@ def draw(
     typer.echo(f"{len(drawn):,} of {sum(sizes.values()):,} decisions drawn to {path}:")
     for stratum, size in sizes.items():
         typer.echo(f"  {stratum}: {sum(one.stratum == stratum for one in drawn):,} of {size:,}")
-    typer.echo(f"Fill in the column score, from 0 (wrong) to 1 (right); then: langroute label read {path}")
+    # A URL with a user may hold a password, which is not shown.
+    place = () if "@" in ledger else ("--ledger", ledger)
+    then = shlex.join(("langroute", "label", "read", str(path), *place))
+    typer.echo(f"Fill in the column score, from 0 (wrong) to 1 (right); then: {then}")
     _warn_of_texts(drawn)
 
 

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import shlex
 import shutil
 from collections import Counter
 
@@ -222,6 +223,13 @@ def test_a_score_that_was_corrected_takes_the_place_of_the_old_one(ledger, sampl
     ran = run("read", filled(sample, ["1", "0", *[""] * 198]), "--ledger", ledger)
     assert "0 labels kept, 1 changed, 1 were" in ran.output
     assert sorted(given.score for given in feedback_in(ledger).values()) == [0, 1]
+
+
+def test_the_command_that_reads_the_sample_back_is_printed_as_it_runs(ledger, tmp_path):
+    path = tmp_path / "to label.csv"
+    printed = run("draw", path, "--ledger", ledger).output.partition("then: ")[2].splitlines()[0]
+    ran = CliRunner().invoke(app, shlex.split(printed)[1:])
+    assert (ran.exit_code, "200 rows have no score" in ran.output) == (0, True), ran.output
 
 
 def test_two_people_both_count(ledger, sample):
