@@ -65,6 +65,10 @@ def estimate(
     from langroute.tuning.estimate import estimate as estimated
 
     loaded = [(str(path), Policy.load(path)) for path in policies]
+    if worksheet is not None and (since or until):
+        raise bad_input(
+            "--since and --until choose decisions of a ledger; a worksheet has no times: leave them out"
+        )
     if worksheet is not None:
         sheets = read_worksheet(worksheet)
     elif ledger is not None:

@@ -226,3 +226,8 @@ def test_json_has_every_figure(run):
 def test_without_traffic_it_says_what_is_needed(run):
     ran = run("cheap.yaml")
     assert (ran.exit_code, "--worksheet steps.csv, or --ledger" in ran.output) == (2, True)
+
+
+def test_a_time_is_refused_where_a_worksheet_says_the_traffic(run):
+    ran = run("cheap.yaml", "--worksheet", "w.csv", "--since", "7d")
+    assert (ran.exit_code, "a worksheet has no times" in ran.output) == (2, True)
