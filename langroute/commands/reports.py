@@ -88,8 +88,11 @@ def _asked(written: Sequence[str]) -> dict[str, dict[str, float]]:
             number = float(value)
         except ValueError:
             number = math.nan
-        if not step or not score or not math.isfinite(number):
-            raise bad_input(f"--threshold {each!r}: write STEP.SCORE=VALUE, as in synthesis.difficulty=0.4")
+        if not step or not score or not 0 <= number <= 1:
+            raise bad_input(
+                f"--threshold {each!r}: write STEP.SCORE=VALUE, the value from 0 to 1, as in"
+                " synthesis.difficulty=0.4"
+            )
         found.setdefault(step, {})[score] = number
     return found
 

@@ -161,6 +161,8 @@ def test_without_scipy_the_report_is_whole_but_for_the_explorer(report, monkeypa
         (("--since", "yesterday"), "'yesterday' is no moment: write a date"),
         (("--policy", "missing.yaml"), "missing.yaml"),
         (("--threshold", "synthesis=0.4"), "write STEP.SCORE=VALUE"),
+        (("--threshold", "synthesis.difficulty=4"), "the value from 0 to 1"),
+        (("--threshold", "synthesis.difficulty=nan"), "the value from 0 to 1"),
         (("--threshold", "synthesis.difficulty=high"), "write STEP.SCORE=VALUE"),
         (("--threshold", "synthesis.colour=0.4"), "thresholds can be set on difficulty and"),
         (("--threshold", "planning.difficulty=0.4"), "it is bound to large alone"),
