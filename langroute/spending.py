@@ -202,7 +202,8 @@ def _unpriced(policy: Policy, endpoints: Endpoints, tiers: Iterable[str]) -> Ite
             if endpoint.price() is None:
                 loc = ("tiers", tier, "models", index, "price")
                 message = (
-                    f"the price of `{endpoint.name}` is unknown, so that the budget cannot hold its calls"
+                    f"the price of `{endpoint.name}` is unknown, so that no budget, nor a shadow's,"
+                    " can hold its calls"
                 )
                 remedy = "State `price: {input: …, output: …}` in USD per million tokens, 0 where it is free."
                 yield problem(loc, written.models[index].price, message, remedy)

@@ -339,7 +339,7 @@ def test_every_endpoint_without_a_price_is_named_with_what_to_write() -> None:
         (
             f"tiers.small.models[{index}].price",
             "null",
-            f"the price of `{name}` is unknown, so that the budget cannot hold its calls",
+            f"the price of `{name}` is unknown, so that no budget, nor a shadow's, can hold its calls",
             remedy,
         )
         for index, name in ((1, "b"), (2, "c"))
