@@ -58,8 +58,8 @@ def draw(
     typer.echo(f"{len(drawn):,} of {sum(sizes.values()):,} decisions drawn to {path}:")
     for stratum, size in sizes.items():
         typer.echo(f"  {stratum}: {sum(one.stratum == stratum for one in drawn):,} of {size:,}")
-    # A URL with a user may hold a password, which is not shown.
-    place = () if "@" in ledger else ("--ledger", ledger)
+    # A server's URL may hold a password, which is not shown.
+    place = ("--ledger", ledger) if "://" not in ledger or ledger.startswith("sqlite:") else ()
     then = shlex.join(("langroute", "label", "read", str(path), *place))
     typer.echo(f"Fill in the column score, from 0 (wrong) to 1 (right); then: {then}")
     _warn_of_texts(drawn)

@@ -232,6 +232,12 @@ def test_the_command_that_reads_the_sample_back_is_printed_as_it_runs(ledger, tm
     assert (ran.exit_code, "200 rows have no score" in ran.output) == (0, True), ran.output
 
 
+def test_no_password_of_a_server_is_in_the_command_that_is_printed(database_url, plain, tmp_path):
+    url = write_ledger(database_url, plain[:300])
+    printed = run("draw", tmp_path / "o.csv", "--ledger", url).output
+    assert (url in printed) == url.startswith("sqlite")
+
+
 def test_two_people_both_count(ledger, sample):
     for name, score in (("anna", "1"), ("ben", "0")):
         run("read", filled(sample, [score, *[""] * 199]), "--ledger", ledger, "--source", name)
