@@ -85,7 +85,7 @@
       return {
         height: 70 + rows.length * 44,
         traces: [{
-          type: "scatter", mode: "markers+text", x: rows.map(([, r]) => r.rate), y: rows.map(([name]) => name), text: rows.map(([, r]) => percent(r.rate)), textposition: "top center", textfont: {color: colour("ink")},
+          type: "scatter", mode: "markers+text", x: rows.map(([, r]) => r.rate), y: rows.map(([name]) => name), text: rows.map(([, r]) => percent(r.rate)), textposition: "top center", cliponaxis: false, textfont: {color: colour("ink")},
           error_x: {type: "data", symmetric: false, array: rows.map(([, r]) => r.high - r.rate), arrayminus: rows.map(([, r]) => r.rate - r.low), color: colour("accent"), thickness: 3, width: 6},
           marker: {size: 11, color: colour("accent")}, hovertemplate: "%{x:.2%}<extra></extra>",
         }],

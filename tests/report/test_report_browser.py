@@ -72,6 +72,14 @@ def test_it_opens_draws_every_chart_and_asks_for_nothing(shown, data):
     assert shown.quiet()
 
 
+def test_a_rate_of_zero_is_written_whole_beside_its_axis(shown):
+    shown.page.evaluate("langroute.drawAll()")
+    clipped = shown.page.evaluate("""[...document.querySelectorAll("[data-chart=rates] .text text")]
+        .map((text) => text.closest("[clip-path]") !== null)""")
+    assert clipped
+    assert not any(clipped)
+
+
 def test_every_table_has_its_rows_headings_and_name(shown):
     tables = shown.page.evaluate("""[...document.querySelectorAll("table")].map((table) =>
         [table.caption.textContent, table.tHead.rows[0].cells.length, table.tBodies[0].rows.length,
