@@ -12,7 +12,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from pydantic import TypeAdapter
 
-from langroute.attempts import Attempt
+from langroute.attempts import Attempt, is_function
 from langroute.cascade import Plan
 from langroute.cost import Usage, total_usd
 from langroute.ledger.labels import labelled
@@ -133,7 +133,7 @@ def outcomes_of(
     prompt = logged.prompt if text and logged.prompt is not None else _prompt(record)
     day = datetime.fromtimestamp(record.decided_at_s, UTC).date().isoformat()
     for row, attempt, worth in zip(_attempts(record), logged.attempts, logged.quality, strict=True):
-        if worth is None:
+        if worth is None or is_function(attempt.endpoint):  # a function is no tier that a step could start at
             continue
         yield Outcome(
             record.request or record.id,

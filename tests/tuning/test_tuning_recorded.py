@@ -152,3 +152,15 @@ def test_a_learned_score_of_the_other_policy_says_where_a_logged_run_would_start
         assert logged.prompt is not None
         start = "large" if score.gain(logged.prompt, "small") >= 0.3 else "small"
         assert plan_under(other)(logged).rungs[0].tier == start
+
+
+def test_what_a_function_answered_is_no_outcome_of_a_tier(tmp_path: Path) -> None:
+    step = {"cascade": [{"function": "rule"}, "small", "large"]}
+    bound = Policy.load({"tiers": models(), "steps": {STEP: step}})
+    with Ledger(tmp_path / "a.db") as ledger:
+        functions = {"rule": lambda request: "42" if request.question.startswith("6") else None}
+        routed = RoutedChatModel(policy=bound, ledger=ledger, functions=functions).for_step(STEP)
+        for question in ("6 times 7", prompts(1)[0]):
+            ledger.feedback(routed.invoke(question), score=1)
+        ledger.flush()
+        assert [outcome.tier for outcome in Reading(ledger).outcomes()] == ["small"]
