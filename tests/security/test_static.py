@@ -14,6 +14,8 @@ BUILTINS = {"eval", "exec", "compile", "__import__"}
 CALLS = {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"}
 UNSAFE_YAML = {"unsafe_load", "unsafe_load_all", "full_load", "full_load_all", "load_all", "load"}
 UNSAFE_LOADERS = {"Loader", "UnsafeLoader", "FullLoader", "CLoader", "CUnsafeLoader", "CFullLoader"}
+PARALLEL = {"Parallel", "delayed"}
+"""What of joblib reads no file: it shares out work among processes of the same person."""
 FLAGS = {"shell", "allow_dangerous_deserialization", "pickle_fallback", "allow_dangerous_code"}
 
 
@@ -26,6 +28,8 @@ def _of(node: ast.AST) -> Iterator[str]:
     match node:
         case ast.Import(names=names):
             yield from (alias.name for alias in names if alias.name.partition(".")[0] in MODULES)
+        case ast.ImportFrom(module="joblib", names=names):
+            yield from (f"joblib.{a.name}" for a in names if a.name not in PARALLEL)
         case ast.ImportFrom(module=str(module)) if module.partition(".")[0] in MODULES:
             yield module
         case ast.ImportFrom(module="yaml", names=names):
@@ -63,6 +67,8 @@ def test_no_source_runs_what_it_reads(path: Path) -> None:
         "import pickle",
         "from marshal import loads",
         "import shelve as s",
+        "import joblib",
+        "from joblib import Parallel, load",
         "eval('1')",
         "exec(text)",
         "import yaml\nyaml.load(text)",
