@@ -84,7 +84,7 @@ def test_every_table_has_its_rows_headings_and_name(shown):
     tables = shown.page.evaluate("""[...document.querySelectorAll("table")].map((table) =>
         [table.caption.textContent, table.tHead.rows[0].cells.length, table.tBodies[0].rows.length,
          [...table.tHead.rows[0].cells].every((cell) => cell.scope === "col")])""")
-    assert len(tables) == 12
+    assert len(tables) == 13
     assert all(caption and columns and lines and scoped for caption, columns, lines, scoped in tables)
 
 
