@@ -27,6 +27,7 @@ from routed_models import BAD, GOOD, MODES, calls, down, routed, shown
 
 from langroute import RoutedChatModel, add_routed_step
 from langroute.admission import Admission, called
+from langroute.arms import Arms
 from langroute.cascade import MAX_CALLS, Failure
 from langroute.decision import Decision
 from langroute.errors import AllAttemptsFailed, LangrouteError, PartialStream
@@ -49,7 +50,7 @@ class Clock:
 def timed(endpoints: dict[str, Any], **step: Any) -> tuple[RoutedChatModel, Clock]:
     """Return a routed model whose breakers live by the clock beside it, without jitter."""
     model, clock = routed(endpoints, **step), Clock()
-    model.__dict__["_bound"] = Router(model.policy, clock=clock, rng=lambda: 0.0)
+    model.__dict__["_bound"] = Arms(Router(model.policy, clock=clock, rng=lambda: 0.0))
     return model, clock
 
 
