@@ -120,7 +120,7 @@ def test_train_writes_the_score_of_the_function_and_tune_then_judges_it_unseen(
     told = json.loads(ran.stdout)
     with Ledger(ledger) as opened:
         found = train(Reading(opened).outcomes(), ["small", "large"], kind="prompt", step="work")
-    assert told["heads"] == found.as_dict()["heads"]
+    assert told["heads"] == json.loads(json.dumps(found.as_dict()["heads"]))
     assert told["tiers"] == ["small", "large"]
     assert told["digest"] == load_score("s.json").digest
     Path("p.yaml").write_text(POLICY.replace("difficulty: {", "learned: {model: s.json, "))
@@ -217,6 +217,77 @@ def test_bench_without_two_tiers_or_a_gap_is_bad_input(run: Any) -> None:
         assert said in ran.stderr
 
 
+def traces(file: str) -> dict[str, Any]:
+    """Return the traces of a page by name; the page holds plotly.js itself."""
+    page = Path(file).read_text()
+    assert "<script src=" not in page
+    assert page.rstrip().endswith("</html>")
+    drawn = page[page.rindex("Plotly.newPlot(") :]
+    found, _ = json.JSONDecoder().raw_decode(drawn, drawn.index("["))
+    return {trace["name"]: trace for trace in found}
+
+
+def test_train_draws_what_was_said_beside_what_was_right(run: Any, ledger: Path) -> None:
+    told = ("--ledger", ledger, "--step", "work", "--kind", "prompt", "--out", "s.json", "--json")
+    ran = run("train", *told, "--plot", "true.html")
+    diagonal, *drawn = traces("true.html").items()
+    assert diagonal[0] == "chances that are true"
+    heads = json.loads(ran.stdout)["heads"]
+    assert len(heads) == len(drawn) == 2
+    for head, (name, trace) in zip(heads, drawn, strict=True):
+        assert name.startswith(
+            f"{head['tier']}: calibration error {head['calibration_error']['value']:.3f} ("
+        )
+        assert [list(at) for at in zip(trace["x"], trace["y"], trace["customdata"], strict=True)] == head[
+            "bins"
+        ]
+        assert sum(trace["customdata"]) == head["labels"]
+        assert trace["x"] == sorted(trace["x"])
+
+
+def test_train_draws_a_refusal_with_its_reason(run: Any) -> None:
+    Path("few.jsonl").write_text("\n".join(json.dumps(row) for row in rows(30)))
+    few = run("train", "few.jsonl", "--step", "work", "--kind", "prompt", "--out", "s", "--plot", "a.html")
+    assert few.exit_code == 3
+    assert list(traces("a.html")) == ["chances that are true"]
+    assert "refused: 100 labels of each tier" in Path("a.html").read_text()
+
+
+def test_replay_draws_the_log_beside_what_it_would_have_come_to(run: Any, ledger: Path) -> None:
+    Path("p.yaml").write_text(POLICY.replace("0.05", "0.4"))
+    ran = run("replay", "p.yaml", "--ledger", ledger, "--plot", "both.html", "--json")
+    (step,) = json.loads(ran.stdout)["steps"]
+    drawn = traces("both.html")
+    for what, logged, field in (
+        ("cost a request, USD", "logged_usd", "cost_usd"),
+        ("quality", "logged_quality", "quality"),
+        ("escalated", "logged_escalated", "escalated"),
+    ):
+        was, would = drawn.pop(f"{what}: logged"), drawn.pop(f"{what}: replayed")
+        assert (was["x"], was["y"]) == (["work<br>estimate"], [step[logged]])
+        assert would["y"] == [step[field]["value"]]
+        assert would["y"][0] + would["error_y"]["array"][0] == pytest.approx(step[field]["high"])
+        assert would["y"][0] - would["error_y"]["arrayminus"][0] == pytest.approx(step[field]["low"])
+    assert not drawn
+
+
+def test_bench_draws_each_score_and_what_it_saves_at_the_floors(run: Any) -> None:
+    Path("asked.jsonl").write_text("\n".join(json.dumps(row) for row in rows(300)))
+    ran = run("bench", "asked.jsonl", "--plot", "curves.html", "--json")
+    drawn = traces("curves.html")
+    for name, figures in json.loads(ran.stdout)["rows"].items():
+        curve, points = drawn.pop(name), drawn.pop(f"{name}, saved at 95, 98, 100 %")
+        assert (curve["x"][0], curve["y"][0]) == pytest.approx((0.9, 0.5))  # always small
+        assert (curve["x"][-1], curve["y"][-1]) == pytest.approx((0, 1))  # always large
+        assert points["y"] == [0.95, 0.98, 1.0]
+        assert points["text"] == ["saved at 95 %", "saved at 98 %", "saved at 100 %"]
+        saved = [figures[what] for what in points["text"]]
+        assert points["x"] == [each["value"] / 100 for each in saved]
+        lows = [(each["value"] - each["low"]) / 100 for each in saved]
+        assert points["error_x"]["arrayminus"] == pytest.approx(lows)
+    assert not drawn
+
+
 TRAIN = ("train", "x.csv", "--step", "work", "--kind", "prompt", "--out", "s.json")
 
 
@@ -234,6 +305,10 @@ TRAIN = ("train", "x.csv", "--step", "work", "--kind", "prompt", "--out", "s.jso
         (("tune", "x.csv", "--policy", "p.yaml", "--floor", "2"), "floor: 2.0. Give the share"),
         (("tune", "x.csv", "--policy", "p.yaml", "--plot", "a.png"), "Name it `a.html`"),
         (("tune", "x.csv", "--policy", "p.yaml", "--plot", "none/a.html"), "none/a.html cannot be written"),
+        (("replay", "p.yaml", "x.csv", "--plot", "none/a.html"), "none/a.html cannot be written"),
+        (("replay", "p.yaml", "x.csv", "--plot", "a.png"), "Name it `a.html`"),
+        (("bench", "x.csv", "--plot", "a.png"), "Name it `a.html`"),
+        ((*TRAIN, "--plot", "a.png"), "Name it `a.html`"),
         (("replay", "p.yaml", "x.csv", "--since", "soon"), "'soon' is no moment"),
         (("replay", "p.yaml", "x.csv", "--confidence", "90"), "confidence: 90.0. Give a chance between"),
         ((*TRAIN, "--confidence", "90"), "confidence: 90.0. Give a chance between"),

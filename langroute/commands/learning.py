@@ -42,6 +42,7 @@ JudgedBy = Annotated[
     str | None, typer.Option(help="Verifier whose score is a reply's worth where nobody gave feedback.")
 ]
 TenantKey = Annotated[str, typer.Option(help="Kept metadata key that says whose a request is.")]
+PlotPath = Annotated[Path | None, typer.Option("--plot", help="Draw what is found here, on a page (.html).")]
 Confidence = Annotated[float, typer.Option(help="Chance with which what is promised holds.")]
 
 
@@ -65,7 +66,7 @@ def tune(
     until: Until = None,
     out: Annotated[Path | None, typer.Option(help="Write the tuned policy here (.yaml).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out where it exists.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Write every threshold's curve here (.html).")] = None,
+    plot: PlotPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Say where each threshold should be, what that saves and costs in quality, and how sure that is.
@@ -75,23 +76,27 @@ def tune(
     needs_tune()
     from langroute.tuning.tuned import Asked
 
-    if plot is not None:
-        from langroute.tuning.plots import check_plot
-
-        check_plot(plot)
+    _check_plot(plot)
     source = Source(outcomes, ledger, step or (), judged_by, tenant_key, since, until)
     found = _tuned(policy, source, Asked(floor, confidence, method, most_share))
     written = None if out is None else _write(policy, out, found, overwrite=overwrite)
     if plot is not None:
-        from langroute.tuning.plots import write_plot
+        from langroute.tuning.plots import plot_tuned
 
-        write_plot(plot, found)
+        plot_tuned(plot, found)
     if as_json:
         print_json({"policy": str(policy), "read": source.told, "thresholds": [e.as_dict() for e in found]})
     else:
         _print_tuned(found, source.summary, written)
     if all(each.threshold is None for each in found):
         raise typer.Exit(REFUSED)
+
+
+def _check_plot(path: Path | None) -> None:
+    if path is not None:
+        from langroute.tuning.plots import check_plot
+
+        check_plot(path)
 
 
 def _tuned(policy: Path, source: Source, asked: "Asked") -> "list[Tuned]":
@@ -142,6 +147,7 @@ def train(
     since: Since = None,
     until: Until = None,
     seed: Annotated[int, typer.Option(help="Of folds and redraws.")] = 0,
+    plot: PlotPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit a learned score, and say what it is worth on queries that it has not seen.
@@ -153,6 +159,7 @@ def train(
     from langroute.tuning.training import tiers_by_cost
     from langroute.tuning.training import train as fitted
 
+    _check_plot(plot)
     source = Source(outcomes, ledger, [step], judged_by, "tenant", since, until)
     with progress() as shown:
         rows = source.alike(shown, kind)
@@ -164,6 +171,10 @@ def train(
     except ValueError as error:
         raise bad_input(str(error)) from None
     digest = None if found.score is None else save_score(found.score, out)
+    if plot is not None:
+        from langroute.tuning.plots import plot_trained
+
+        plot_trained(plot, found)
     if as_json:
         print_json({"read": source.told, **found.as_dict(), "out": str(out), "digest": digest})
     else:
@@ -182,6 +193,7 @@ def replay(
     judged_by: JudgedBy = None,
     since: Since = None,
     until: Until = None,
+    plot: PlotPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what logged runs would have come to under another policy, and where nobody knows."""
@@ -189,6 +201,7 @@ def replay(
     from langroute.policy import Policy
     from langroute.tuning.replaying import replay_policy
 
+    _check_plot(plot)
     other = Policy.load(policy)
     source = Source(outcomes, ledger, step or (), judged_by, "tenant", since, until)
     with progress() as shown:
@@ -201,6 +214,10 @@ def replay(
         found = [each.of_file(logs[each.step]) for each in found]
     if not found:
         raise bad_input(f"there is nothing to replay: {source.summary}")
+    if plot is not None:
+        from langroute.tuning.plots import plot_replayed
+
+        plot_replayed(plot, found)
     if as_json:
         print_json({"policy": str(policy), "read": source.told, "steps": [e.as_dict() for e in found]})
     else:
@@ -215,6 +232,7 @@ def bench(
         str | None, typer.Option(help="weak,strong; by default the cheapest, the dearest.")
     ] = None,
     step: Annotated[str | None, typer.Option(help="Outcomes of this step alone.")] = None,
+    plot: PlotPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a score on outcomes that it was not fitted on, beside chance, prompt length and hindsight."""
@@ -223,6 +241,7 @@ def bench(
     from langroute.tuning.files import load_score
     from langroute.tuning.training import tiers_by_cost
 
+    _check_plot(plot)
     source = Source(outcomes, None, [step] if step else ())
     learned = None if score is None else load_score(score)
     with progress() as shown:
@@ -235,6 +254,10 @@ def bench(
         found = measured(rows, order[0], order[-1], learned)
     except ValueError as error:
         raise bad_input(str(error)) from None
+    if plot is not None:
+        from langroute.tuning.plots import plot_bench
+
+        plot_bench(plot, found)
     if as_json:
         print_json(found.as_dict())
         return
@@ -325,7 +348,7 @@ def _replayed_row(found: "StepReplay") -> dict[str, str]:
     figures = found.whatif
     row = {"step": found.step or "(default)", "requests": f"{found.requests:,}"}
     if figures is None:
-        return {**row, "basis": "unknown", **dict.fromkeys(_REPLAYED, ""), "said": found.unknown or ""}
+        return {**row, "basis": found.basis, **dict.fromkeys(_REPLAYED, ""), "said": found.unknown or ""}
     told = (
         (figures.cost_usd, figures.logged_usd, "${:.6f}"),
         (figures.quality, figures.logged_quality, "{:.3f}"),
@@ -333,11 +356,10 @@ def _replayed_row(found: "StepReplay") -> dict[str, str]:
         (figures.latency_s, figures.logged_latency_s, "{:.3f} s"),
     )
     cells = [_cell(estimate, logged, form) for estimate, logged, form in told]
-    basis = "unknown" if figures.untried else figures.basis
     said = found.unknown or f"{figures.replayed:,} replayed to their end"
     if figures.modelled and not figures.untried:
         said += f"; {figures.modelled:.0%} taken from what other requests came to"
-    return {**row, "basis": basis, **dict(zip(_REPLAYED, cells, strict=True)), "said": said}
+    return {**row, "basis": found.basis, **dict(zip(_REPLAYED, cells, strict=True)), "said": said}
 
 
 _REPLAYED = ("cost a request", "quality", "escalated", "latency")

@@ -7,7 +7,7 @@ very queries, and so optimistic: `langroute tune` says what is sure.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from langroute.tuning.metrics import FIGURES, RESAMPLES, SEED, Interval, Pair, R
 from langroute.tuning.outcomes import Outcome
 
 __all__ = ["Bench", "bench"]
+
+_CURVE_POINTS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Bench:
     """Tier to its mean cost."""
     rows: Mapping[str, Mapping[str, Interval]]
     """Score to its figures with 95 % bootstrap intervals, in the order of `FIGURES`."""
+    curves: Mapping[str, Sequence[tuple[float, float]]]
+    """Score to saving (1 is all that the strong tier costs) and quality, from no query sent to it to all."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain JSON types."""
@@ -74,17 +78,19 @@ def bench(
         "prompt length": np.array([cheap.prompt.values.get("length", 0.0) for cheap, _ in both]),
         "hindsight": pair.ys - pair.yw,
     }
-    rows = {name: _figures(Ranked(ranking, pair), seed) for name, ranking in rankings.items()}
+    ranked = {name: Ranked(ranking, pair) for name, ranking in rankings.items()}
     if score is not None:
         if weak not in score.heads:
             raise ValueError(f"the score knows {', '.join(score.heads)}, and not {weak}")
         after = score.kind == "reply"
         gains = [score.gain(cheap.after() if after else cheap.prompt, weak) for cheap, _ in both]
         drafted = Pair(pair.yw, pair.ys, pair.cw, pair.cs, cascade=after)
-        rows = {"score": _figures(Ranked(np.array(gains), drafted), seed), **rows}
+        ranked = {"score": Ranked(np.array(gains), drafted), **ranked}
+    rows = {name: _figures(ranking, seed) for name, ranking in ranked.items()}
+    curves = {name: _curve(ranking) for name, ranking in ranked.items()}
     quality = {weak: float(pair.yw.mean()), strong: float(pair.ys.mean())}
     cost = {weak: float(pair.cw.mean()), strong: float(pair.cs.mean())}
-    return Bench(weak, strong, len(both), quality, cost, rows)
+    return Bench(weak, strong, len(both), quality, cost, rows, curves)
 
 
 def _pair(both: list[tuple[Outcome, Outcome]]) -> Pair:
@@ -95,6 +101,13 @@ def _pair(both: list[tuple[Outcome, Outcome]]) -> Pair:
     worths = np.array([(cheap.score, dear.score) for cheap, dear in both])
     usd = np.array(known)
     return Pair(worths[:, 0], worths[:, 1], usd[:, 0], usd[:, 1])
+
+
+def _curve(ranked: Ranked) -> list[tuple[float, float]]:
+    """Return saving and quality at points spread evenly over the curve, its ends among them."""
+    saving, quality = 1 - ranked.cost(), ranked.curve()[1]
+    at = np.unique(np.linspace(0, len(saving) - 1, _CURVE_POINTS).astype(int))
+    return list(zip(saving[at].tolist(), quality[at].tolist(), strict=True))
 
 
 def _figures(ranked: Ranked, seed: int) -> dict[str, Interval]:

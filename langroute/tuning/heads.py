@@ -9,7 +9,16 @@ import numpy as np
 from langroute.tuning.design import Design
 from langroute.tuning.learned import Calibration, Head, Tree
 
-__all__ = ["Fit", "Settings", "calibrate", "calibration_error", "fit_head", "folds_of", "predict"]
+__all__ = [
+    "Fit",
+    "Settings",
+    "calibrate",
+    "calibration_bins",
+    "calibration_error",
+    "fit_head",
+    "folds_of",
+    "predict",
+]
 
 _FEWEST_FOR_TREES = 700
 """Below it trees find what is not there: cross-fitted on CRUX's 483 queries they ranked worse than none."""
@@ -235,11 +244,19 @@ def _isotonic(log_odds: _Array, right: _Array) -> Calibration:
     return Calibration(points=tuple(zip(middles, steps.tolist(), strict=True)))
 
 
-def calibration_error(probability: _Array, right: _Array) -> float:
-    """Return the expected calibration error over equal-mass bins of at least 50 rows, at most 10."""
+def calibration_bins(probability: _Array, right: _Array) -> tuple[tuple[float, float, int], ...]:
+    """Return mean probability, share that is right and rows of each equal-mass bin, the lowest first.
+
+    A bin has at least 50 rows where there are as many, and there are at most 10.
+    """
     bins = int(np.clip(len(right) // 50, 1, 10))
     parts = np.array_split(np.argsort(probability, kind="stable"), bins)
-    gaps = [
-        abs(float(probability[part].mean() - right[part].mean())) * len(part) for part in parts if len(part)
-    ]
+    return tuple(
+        (float(probability[part].mean()), float(right[part].mean()), len(part)) for part in parts if len(part)
+    )
+
+
+def calibration_error(probability: _Array, right: _Array) -> float:
+    """Return the expected calibration error over the bins of `calibration_bins`."""
+    gaps = [abs(said - share) * rows for said, share, rows in calibration_bins(probability, right)]
     return sum(gaps) / max(len(right), 1)

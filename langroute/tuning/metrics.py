@@ -13,6 +13,7 @@ import numpy as np
 
 __all__ = [
     "FIGURES",
+    "FLOORS",
     "RESAMPLES",
     "SEED",
     "Interval",
@@ -30,6 +31,8 @@ RESAMPLES = 200
 SEED = 20261122
 FIGURES = ("APGR", "CPT 50 %", "CPT 80 %", "saved at 95 %", "saved at 98 %", "saved at 100 %")
 """What `Ranked.figures` has, in order: the first in [0, 1], the others in %."""
+FLOORS = (0.95, 0.98, 1.0)
+"""Shares of the strong model's quality at which the last of `FIGURES` are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +106,20 @@ class Ranked:
         gain = np.concatenate([[0.0], np.cumsum(w * (self.ys - self.yw))]) / total
         return share, (w @ self.yw) / total + gain
 
+    def cost(self, weights: Array | None = None) -> Array:
+        """Return the cost at each point of the curve, as a share of what the strong model alone costs."""
+        w = self.ones if weights is None else weights
+        moved = np.concatenate([[0.0], np.cumsum(w * (self.sent - self.kept))])
+        return (w @ self.kept + moved) / (w @ self.strong)
+
     def figures(self, weights: Array | None = None) -> Array:
         """Return APGR, CPT at 50 and 80 %, and % saved at 95, 98 and 100 %, of one curve."""
         w = self.ones if weights is None else weights
         share, quality = self.curve(w)
         part = (quality - quality[0]) / (quality[-1] - quality[0])
         calls = [100 * share[np.argmax(part >= least - 1e-12)] for least in (0.5, 0.8)]
-        moved = np.concatenate([[0.0], np.cumsum(w * (self.sent - self.kept))])
-        cost = (w @ self.kept + moved) / (w @ self.strong)
-        floors = [floor * (w @ self.ys) / w.sum() for floor in (0.95, 0.98, 1.0)]
+        cost = self.cost(w)
+        floors = [floor * (w @ self.ys) / w.sum() for floor in FLOORS]
         saved = [100 * (1 - cost[quality >= floor - 1e-12].min(initial=np.inf)) for floor in floors]
         return np.array([np.trapezoid(part, share), *calls, *saved])
 
@@ -133,10 +141,8 @@ class Ranked:
         """
         w = self.ones if weights is None else weights
         _, quality = self.curve(w)
-        moved = np.concatenate([[0.0], np.cumsum(w * (self.sent - self.kept))])
-        cost = w @ self.kept + moved
         reached = quality >= floor * (w @ self.ys) / w.sum() - 1e-12
-        return float(100 * (1 - cost[reached].min() / (w @ self.strong))) if reached.any() else float("nan")
+        return float(100 * (1 - self.cost(w)[reached].min())) if reached.any() else float("nan")
 
 
 def used(score: Array, pair: Pair, threshold: float, weights: Array | None = None) -> tuple[float, float]:

@@ -34,6 +34,11 @@ class StepReplay:
     unknown: str | None = None
     """Why it cannot be said."""
 
+    @property
+    def basis(self) -> str:
+        """What the figures rest on: `measured`, `estimate`, or `unknown`."""
+        return "unknown" if self.whatif is None or self.whatif.untried else self.whatif.basis
+
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain JSON types."""
         figures = {} if self.whatif is None else asdict(self.whatif)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from langroute.tuning.evidence import check_confidence
-from langroute.tuning.heads import calibration_error
+from langroute.tuning.heads import calibration_bins, calibration_error
 from langroute.tuning.learned import LearnedScore
 from langroute.tuning.outcomes import Outcome
 from langroute.tuning.scores import FittedScore, fit_prompt_score, fit_reply_score
@@ -58,6 +58,8 @@ class HeadFigures:
     labels say the same."""
     calibration_error: Span
     """Expected calibration error over equal-mass bins."""
+    bins: tuple[tuple[float, float, int], ...]
+    """Of each bin, the lowest first: mean chance that was said, share that is right, labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,8 @@ def _figures(
     mixed = bool(right.any() and not right.all())
     auc = _span(_auc, chances, right, queries, confidence, seed) if mixed else None
     error = _span(calibration_error, chances, labels, queries, confidence, seed)
-    return HeadFigures(tier, len(labels), float(right.mean()), auc, error)
+    bins = calibration_bins(chances, labels)
+    return HeadFigures(tier, len(labels), float(right.mean()), auc, error, bins)
 
 
 def _span(
