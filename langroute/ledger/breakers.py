@@ -121,7 +121,11 @@ def _probed(row: Row, say: Say, now_ms: int) -> Row:
     if row.probe_until_ms <= now_ms:
         asked = say.hot or (circuit.asked_s < math.inf and not wanted)
         return replace(row, probe_by=say.by, probe_until_ms=now_ms + _ms(LEASE_S)) if asked else row
-    return replace(row, wanted_ms=now_ms) if say.hot and now_ms - row.wanted_ms > HOT_S * 500 else row
+    if say.hot and now_ms - row.wanted_ms > HOT_S * 500:
+        # Whoever has it and lives hears that it is wanted; one that died idle does not keep it for a minute.
+        soon_ms = min(row.probe_until_ms, now_ms + _ms(LEASE_S))
+        row = replace(row, wanted_ms=now_ms, probe_until_ms=soon_ms)
+    return row
 
 
 def _ms(seconds: float) -> int:

@@ -101,3 +101,13 @@ class Fleets(RuleBasedStateMachine):
 
 Fleets.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
 TestFleets = Fleets.TestCase
+
+
+def test_an_idle_process_that_dies_with_the_probe_gives_it_up() -> None:
+    history = Fleets()
+    history.a_process_meets_an_outage(times=5, who=0)
+    history.the_database_is_gone(seconds=0.4)
+    history.the_database_is_gone(seconds=40.0)
+    history.the_database_is_gone(seconds=40.0)  # nobody called meanwhile: the lease is the long one
+    history.a_process_dies_and_another_is_born(who=0)
+    history.teardown()
