@@ -1,5 +1,6 @@
 """Files that appear when they are whole: where writing breaks off, what was there before stays."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,7 +25,9 @@ def replacing(target: Path) -> Iterator[Path]:
         yield part
         part.replace(target)
     except OSError as error:
-        raise LangrouteError(f"{target} cannot be written: {error.strerror or error}") from None
+        # By its number: pyarrow's own words are long and name the part.
+        why = os.strerror(error.errno) if error.errno else error
+        raise LangrouteError(f"{target} cannot be written: {why}") from None
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """`export` and `feedback`: what a ledger holds, taken out and added to."""
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from langroute.commands.terminal import LedgerPlace, Since, Until, bad_input, opened_ledger
+from langroute.errors import LangrouteError
 
 __all__ = ["export", "feedback"]
 
@@ -37,11 +37,8 @@ def export(
         task = shown.add_task(f"exporting to {path.name}", total=None)
         try:
             count = opened.export(path, wanted=wanted, progress=lambda n: shown.update(task, completed=n))
-        except ValueError as error:
+        except (ValueError, LangrouteError) as error:
             raise bad_input(str(error)) from None
-        except OSError as error:  # its own words name the part file, and pyarrow's are long
-            why = os.strerror(error.errno) if error.errno else error
-            raise bad_input(f"{path} cannot be written: {why}") from None
     typer.echo(f"{count:,} decisions written to {path}")
 
 
