@@ -18,8 +18,9 @@ OWN_TESTS := 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))[
 demo: .venv/ready
 	@$(BIN)/langroute demo
 
+# Three at a time: many tests wait for servers and clocks rather than for one of two cores.
 test: .venv/ready lint
-	$(CLEAN_ENV) $(BIN)/python -m pytest -q -m "not campaign"
+	$(CLEAN_ENV) $(BIN)/python -m pytest -q -m "not campaign" -n 3 --dist worksteal
 
 lint: .venv/ready
 	$(BIN)/ruff check .
