@@ -35,6 +35,9 @@ STOP_TIMEOUT_S = 1.0
 TAKEN_TIMEOUT_MS = 1_000
 """How long a reset waits for the client's machine to take what was written before it."""
 
+SETTLING_TURNS = 10
+"""Turns of the loop after which what asyncio accepted last is open, and what was dropped closed."""
+
 _NO_LINGER = struct.pack("ii", 1, 0)
 
 
@@ -191,17 +194,28 @@ class _Server(uvicorn.Server):
         self.ready.set()
         await self._stopping.wait()
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 (uvicorn's own)
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # asyncio loses, open, what it has accepted and not yet handed over when its server closes (3.11), so
+        # accepting ends first.
+        for listening in sockets or ():
+            asyncio.get_running_loop().remove_reader(listening)
+        await _turns()
         for server in self.servers:
             server.close()
         for connection in self.connections():
             _abort(connection.transport, reset=False)
+        await _turns()
         if self.server_state.tasks:
             await asyncio.wait(self.server_state.tasks, timeout=STOP_TIMEOUT_S)
 
     def connections(self) -> list[H11Protocol]:
         """Return the connections that are open."""
         return [each for each in tuple(self.server_state.connections) if isinstance(each, H11Protocol)]
+
+
+async def _turns() -> None:
+    for _ in range(SETTLING_TURNS):
+        await asyncio.sleep(0)
 
 
 def _abort(transport: asyncio.Transport, *, reset: bool) -> None:

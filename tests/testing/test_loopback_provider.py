@@ -1,9 +1,16 @@
 """The provider as an object: its life, its key, what it records, windows, the prompt cache, scripts."""
 
+import gc
 import json
+import socket
 import subprocess
 import sys
+import threading
+import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from urllib.parse import urlsplit
 
 import openai
 import pytest
@@ -163,6 +170,29 @@ def test_probability_is_checked_where_it_is_written():
 def test_window_of_a_model_that_is_not_served_is_refused():
     with pytest.raises(ValueError, match=r"windows names big, which models does not"):
         LoopbackProvider({"small": "a"}, windows={"big": 10})
+
+
+def _connect_until(ended, port):
+    while not ended.is_set():
+        with socket.socket() as client, suppress(OSError):
+            client.connect(("127.0.0.1", port))
+
+
+def test_stop_closes_what_connects_at_that_moment(monkeypatch):
+    left_open = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: left_open.append(str(told.exc_value)))
+    for _ in range(5):
+        with LoopbackProvider({"small": "a"}) as provider, ThreadPoolExecutor(2) as pool:
+            port, ended = urlsplit(provider.base_url).port, threading.Event()
+            for _ in range(2):
+                pool.submit(_connect_until, ended, port)
+            time.sleep(0.02)  # the clients are at it
+            provider.stop()
+            ended.set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        gc.collect()
+    assert left_open == []
 
 
 def test_missing_extra_is_told_with_the_line_that_installs_it():
