@@ -104,7 +104,7 @@ class Writer:
         """The writing thread, from the first decision on."""
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)
-        self._queue: deque[Entry] = deque()
+        self._queue: deque[tuple[Entry, int]] = deque()
         self._chars = 0
         self._asleep = False
         self._hurried = 0
@@ -123,7 +123,7 @@ class Writer:
             self._refuse(entry)
             return
         self._chars += chars  # the writer counts anew: what two threads add at once may be lost until then
-        self._queue.append(entry)
+        self._queue.append((entry, chars))
         if self._asleep or self.thread is None:
             self._wake()
 
@@ -220,8 +220,8 @@ class Writer:
                 if not self._queue:
                     return None
                 self.thread = thread
-            batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH))]
-            self._chars = sum([entry.chars for entry in list(self._queue)])
+            batch = [self._queue.popleft()[0] for _ in range(min(len(self._queue), _BATCH))]
+            self._chars = sum([chars for _, chars in list(self._queue)])
             self._in_work = len(batch)
             return batch
 
