@@ -55,8 +55,8 @@ class ModelCall:
     messages: Sequence[BaseMessage] = field(repr=False)
     config: RunnableConfig = field(repr=False)
     commit: Commit
-    passes: Callable[[str], bool]
-    """Whether a prefix of the reply passes the checks that can be made on it."""
+    passes: Callable[[str], bool | None]
+    """Whether a prefix of the reply passes the checks that can be made on it; None while nobody knows."""
     clock: Callable[[], float]
     recordings: tuple[Recording, ...] = field(default=(), repr=False)
     endpoint: str = ""

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from langroute.timing import awhole, whole
+from langroute.beside import abeside
+from langroute.timing import awhole, nothing, whole
 
 __all__ = [
+    "ASIDE",
     "Flow",
     "Io",
     "acalled_with",
@@ -33,8 +35,8 @@ __all__ = [
 
 T = TypeVar("T")
 
-_ASIDE = "a question put aside the attempts"
-"""Under which name late judges, classifiers and embeddings are counted."""
+ASIDE = "a question put aside the attempts"
+"""Under which name late checks, judges, classifiers and embeddings are counted."""
 
 _LEAST_S = 0.001
 """Seconds that are waited at least: none at all would be no limit to some."""
@@ -54,14 +56,14 @@ class Io:
     def perform(self) -> Any:
         """Wait in the calling thread; under a limit in a worker thread, left behind if it is late."""
         call = self.call if self.context is None else partial(self.context.copy().run, self.call)
-        return call() if self.timeout_s is None else whole(call, self.timeout_s, _ASIDE, _nothing)
+        return call() if self.timeout_s is None else whole(call, self.timeout_s, ASIDE, nothing)
 
     async def aperform(self) -> Any:
         """Wait in the running event loop; under a limit or with a context in a task, left behind likewise."""
         if self.timeout_s is None and self.context is None:
             return await self.acall()
         context = None if self.context is None else self.context.copy()
-        return await awhole(self.acall, self.timeout_s, _ASIDE, context)
+        return await awhole(self.acall, self.timeout_s, ASIDE, context)
 
 
 Flow = Generator[Any, Any, T]
@@ -138,12 +140,8 @@ def pause(seconds: float) -> Io:
     return Io(lambda: time.sleep(seconds), lambda: asyncio.sleep(seconds))
 
 
-def _nothing() -> None:
-    """Hang up nothing: the call ends by itself."""
-
-
 def beside(work: Callable[[], T], timeout_s: float | None) -> Io:
-    """Return the effect of doing blocking work; in an async run beside the loop, in a thread of its own.
+    """Return the effect of doing blocking work of our own; in an async run beside the loop, in a thread.
 
     Not in the loop's own workers: sync nodes of an async run may hold all of those for minutes.
     """
@@ -179,9 +177,12 @@ def called_with(function: Callable[..., Any], given: Any) -> Any:
     return threaded(lambda: asyncio.run(wait())).result()
 
 
-async def acalled_with(function: Callable[..., Any], given: Any) -> Any:
-    """Await a person's coroutine function here; call any other in a thread, so that the loop goes on."""
+async def acalled_with(function: Callable[..., Any], given: Any, name: str = ASIDE) -> Any:
+    """Await a person's coroutine function here; call any other in a thread, so that the loop goes on.
+
+    Where it goes on although nobody waits any more, it counts as a late call under `name`.
+    """
     named = function if inspect.isroutine(function) else type(function).__call__
     direct = inspect.iscoroutinefunction(named)
-    answer = function(given) if direct else await asyncio.wrap_future(threaded(lambda: function(given)))
+    answer = function(given) if direct else await abeside(lambda: function(given), name)
     return await answer if inspect.isawaitable(answer) else answer

@@ -22,6 +22,7 @@ from langroute.policy import ModelSpec, Policy, PriceSpec
 from langroute.prices import PolicyPrice, PriceSource, listed_prices
 from langroute.registering import functions_of
 from langroute.request import EMPTY, Request
+from langroute.twins import beside_the_loop
 
 __all__ = ["OUTPUT_LIMITS", "Endpoint", "Endpoints", "from_cache"]
 
@@ -92,7 +93,7 @@ class Endpoint:
         self.unbound: Any = None
         """What is called where nothing is bound to it; kept by `langroute.targets`."""
         self._lock = threading.Lock()
-        self._model = self._given
+        self._model = None if self._given is None else self._counted(self._given)
         if self._given is not None:
             warn_of_retries(self.name, self._given)
 
@@ -109,8 +110,13 @@ class Endpoint:
         if self._model is None:
             with self._lock:
                 if self._model is None:
-                    self._model = build(self.name, str(self.spec.model), self.spec.settings, self.timeout_s)
+                    built = build(self.name, str(self.spec.model), self.spec.settings, self.timeout_s)
+                    self._model = self._counted(built)
         return self._model
+
+    def _counted(self, model: BaseChatModel) -> BaseChatModel:
+        """Return a model whose late calls are counted, also where it has no async methods."""
+        return beside_the_loop(model, lambda: self.name)
 
     @cached_property
     def identity(self) -> str:

@@ -271,7 +271,7 @@ class Cascade:
         config = attempt_config(self._config, self._group, number, told, tags(plan, move))
         if chosen.config:
             config = merge_configs(chosen.config, config)
-        commit, passes = judge.commit_point(move, self.attempts), judge.passes_prefix
+        passes = judge.prefix_check(commit := judge.commit_point(move, self.attempts))
         before, said = None, ""
         if move.why == "continuation" and self._calls and self._calls[-1].is_seen_in(config):
             before, said = self._calls[-1], self._calls[-1].seen_text

@@ -17,6 +17,7 @@ from langchain_core.runnables import Runnable
 from pydantic import Field, PrivateAttr
 from typing_extensions import override
 
+from langroute.attempts import FUNCTION
 from langroute.effects import acalled_with, called_with
 from langroute.errors import FunctionFault
 from langroute.failures import is_control_flow
@@ -87,7 +88,8 @@ class FunctionModel(BaseChatModel):
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         with self._faults():
-            answer = await acalled_with(self._registered, self._asked(messages))
+            asked, name = self._asked(messages), f"{FUNCTION}{self.name}"
+            answer = await acalled_with(self._registered, asked, name)
         return self._result(answer)
 
     @override

@@ -54,7 +54,7 @@ class Shown(Protocol):
 class Gate:
     """Holds the items of one attempt until its commit point; the last item always waits for the verdict."""
 
-    def __init__(self, commit: Commit, shape: Shown, passes: Callable[[str], bool]) -> None:
+    def __init__(self, commit: Commit, shape: Shown, passes: Callable[[str], bool | None]) -> None:
         self.open = False
         """Whether something of the reply has been shown: from then on it can no longer be replaced."""
         self.latest: Any = None
@@ -128,9 +128,10 @@ class Gate:
             return content == "" or not says_nothing(text)  # white space alone is no content yet
         if len(text) < PREFIX_CHARS:
             return False
-        if not self._passes(text):
+        passed = self._passes(text)
+        if passed is False:
             self._commit = "end"
-        return self._commit == "prefix"
+        return bool(passed)  # None is not known yet: the next item asks again
 
 
 class Joint(Gate):

@@ -2,7 +2,7 @@
 
 import contextvars
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,11 +12,12 @@ from langchain_core.runnables.config import var_child_runnable_config
 
 from langroute.asking import ask
 from langroute.attempts import is_function
+from langroute.beside import Glance
 from langroute.budget import Purse
 from langroute.cascade import Attempt, Call, Plan, Verdict
 from langroute.cost import Spend
 from langroute.effects import Flow, within
-from langroute.errors import LangrouteError, NoEndpointAvailable
+from langroute.errors import AbandonedCalls, LangrouteError, NoEndpointAvailable
 from langroute.failures import classify
 from langroute.functions import declined
 from langroute.gates import Commit
@@ -36,6 +37,12 @@ __all__ = ["Judge", "continuation_messages", "repair_messages", "too_late"]
 
 _SOON_S = 0.05
 """How much before its time a timer may ring."""
+
+_PREFIX = "a check of a reply's first words"
+"""Under which name those are counted that run beside a stream."""
+
+_PREFIX_S = 0.005
+"""How long a stream stands still for such a check: most are done in less, and it is shown at once."""
 
 
 class Judge:
@@ -146,8 +153,28 @@ class Judge:
             return "thought" if only else "start"
         return "prefix" if all(verifier.reads == "prefix" for verifier in verifiers) else "end"
 
-    def passes_prefix(self, text: str) -> bool:
-        """Whether the first words of a reply pass every check that can be made on them."""
+    def prefix_check(self, commit: Commit) -> Callable[[str], bool | None]:
+        """Return what tells whether a reply's first words pass every check; None while that is not known.
+
+        Checks of other people may wait. They are made once, in a thread, and the stream goes on: its items
+        are held until they are done, and where its end comes first they judge the whole reply alone.
+        """
+        if commit != "prefix" or all(verifier.only_looks for verifier in self._verifiers):
+            return self._passes
+        begun: list[Glance[bool]] = []
+
+        def passes(text: str) -> bool | None:
+            try:
+                if begun:
+                    return begun[0].answer(0)
+                begun.append(Glance(lambda: self._passes(text), _PREFIX))
+                return begun[0].answer(_PREFIX_S)
+            except AbandonedCalls:
+                return False
+
+        return passes
+
+    def _passes(self, text: str) -> bool:
         case = Case(self._request, AIMessage(text), "", "", _nobody_to_ask)
         try:
             return all(verifier.check(case).accepted for verifier in self._verifiers)

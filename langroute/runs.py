@@ -221,7 +221,7 @@ def unheard(config: RunnableConfig) -> RunnableConfig:
 def record(
     config: RunnableConfig,
     commit: Commit,
-    passes: Callable[[str], bool],
+    passes: Callable[[str], bool | None],
     before: Sequence[Recording] = (),
     said: str = "",
 ) -> tuple[RunnableConfig, tuple[Recording, ...]]:

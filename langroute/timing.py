@@ -22,14 +22,18 @@ from langroute.errors import AbandonedCalls
 
 __all__ = [
     "ABANDONED",
+    "GRACE_S",
     "IDLE_S",
     "NO_LIMITS",
     "Limits",
     "Watch",
+    "Worker",
     "aitems",
     "awhole",
     "cancellations",
+    "forget",
     "items",
+    "nothing",
     "whole",
 ]
 
@@ -41,7 +45,7 @@ IDLE_S = 60.0
 MOST_ABANDONED = 20
 """Late calls on one endpoint that may still be running, unheard; beyond them it is not called."""
 
-_GRACE_S = 0.02
+GRACE_S = 0.02
 """Seconds in which a task that was cancelled may end by itself, before it is left behind."""
 
 
@@ -132,16 +136,18 @@ ABANDONED = Abandoned()
 """Late calls of this process that are still running."""
 
 
-class _Worker:
-    """One call in a thread of its own; what it gives comes through a queue."""
+class Worker:
+    """One call in a thread of its own; what it gives, and how it ends, is put where somebody waits for it."""
 
-    def __init__(self, endpoint: str, work: Callable[["_Worker"], None]) -> None:
+    def __init__(
+        self, endpoint: str, work: Callable[["Worker"], None], put: Callable[[tuple[str, Any]], None]
+    ) -> None:
         ABANDONED.check(endpoint)
-        self.given: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self.left = False
         """Whether nobody waits any more."""
         self._endpoint = endpoint
         self._work = work
+        self._put = put
         self._lock = threading.Lock()
         self._done = False
         context = contextvars.copy_context()
@@ -149,7 +155,7 @@ class _Worker:
 
     def give(self, kind: str, value: Any) -> None:
         """Hand something to whoever waits."""
-        self.given.put((kind, value))
+        self._put((kind, value))
 
     def _run(self) -> None:
         try:
@@ -181,9 +187,10 @@ def whole(call: Callable[[], T], total_s: float, endpoint: str, hang_up: Callabl
         TimeoutError: It is late.
         AbandonedCalls: Too many late calls are still running on the endpoint.
     """
-    worker = _Worker(endpoint, lambda worker: worker.give("item", call()))
+    given: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+    worker = Worker(endpoint, lambda worker: worker.give("item", call()), given.put)
     try:
-        kind, value = worker.given.get(timeout=total_s)
+        kind, value = given.get(timeout=total_s)
     except BaseException as error:
         worker.leave(hang_up)
         if not isinstance(error, queue.Empty):
@@ -209,7 +216,7 @@ def items(
         AbandonedCalls: As in `whole`.
     """
 
-    def work(worker: _Worker) -> None:
+    def work(worker: Worker) -> None:
         iterator = source()
         try:
             for item in iterator:
@@ -220,11 +227,12 @@ def items(
             if (close := getattr(iterator, "close", None)) is not None:
                 close()
 
-    worker, watch = _Worker(endpoint, work), Watch(limits, clock)
+    given: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+    worker, watch = Worker(endpoint, work, given.put), Watch(limits, clock)
     kind = ""
     try:
         while True:
-            kind, value = worker.given.get(timeout=watch.start())
+            kind, value = given.get(timeout=watch.start())
             if kind == "error":
                 raise value
             if kind == "end":
@@ -346,17 +354,26 @@ async def _leave(task: "asyncio.Task[Any]", endpoint: str) -> None:
     """Cancel a task that nobody waits for any more; one that goes on all the same is counted."""
     task.cancel()
     try:
-        await asyncio.wait({task}, timeout=_GRACE_S)
+        await asyncio.wait({task}, timeout=GRACE_S)
     finally:
         if not task.done():
-            ABANDONED.left(endpoint)
-            ABANDONED.tasks.add(task)
-            task.add_done_callback(ABANDONED.tasks.discard)
-            task.add_done_callback(partial(_ended, endpoint))
+            forget(task, endpoint)
+
+
+def forget(task: "asyncio.Task[Any]", endpoint: str) -> None:
+    """Leave a task behind that nobody waits for any more, counted until it ends."""
+    ABANDONED.left(endpoint)
+    ABANDONED.tasks.add(task)
+    task.add_done_callback(ABANDONED.tasks.discard)
+    task.add_done_callback(partial(_ended, endpoint))
 
 
 def _ended(endpoint: str, task: "asyncio.Task[Any]") -> None:  # noqa: ARG001 - the host gives it
     ABANDONED.ended(endpoint)
+
+
+def nothing() -> None:
+    """Hang up nothing: the call ends by itself."""
 
 
 def cancellations() -> int:

@@ -14,9 +14,10 @@ from langchain_core.messages import AIMessage
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from langroute.attempts import made_verdict
+from langroute.beside import abeside
 from langroute.cascade import Verdict
 from langroute.cost import Spend
-from langroute.effects import beside
+from langroute.effects import ASIDE, Io
 from langroute.redaction import printable
 from langroute.request import Request, message_text
 
@@ -128,19 +129,26 @@ class Verifier(BaseModel):
         """Whether a rejection may blame the step's input: the check compares the reply with its sources."""
         return False
 
+    @property
+    def only_looks(self) -> bool:
+        """Whether `check` is one of langroute's own, which never wait."""
+        return type(self).check.__module__.startswith(_OWN)
+
     def check(self, case: Case) -> Verdict:  # noqa: ARG002  # subclasses look at it
         """Return the verdict on one reply.
 
-        It may wait, and ends with the step's deadline all the same; where it reads a `prefix`, it is made in
-        the middle of a stream as well, and must not.
+        It may wait, and ends with the step's deadline all the same. Where it reads a `prefix`, it is made in
+        the middle of a stream as well, which does not wait for it: what it looks at is shown once it is done.
         """
         raise TypeError(f"{type(self).__name__} must define check() or judge()")
 
     def judge(self, case: Case) -> Generator[Any, Any, Verdict]:
         """Return the verdict as a flow; the default calls `check`, in a thread where that may wait."""
-        if type(self).check.__module__.startswith(_OWN):  # these only look
+        if self.only_looks:
             return self.check(case)
-        verdict: Verdict = yield beside(lambda: self.check(case), None)
+        verdict: Verdict = yield Io(
+            lambda: self.check(case), lambda: abeside(lambda: self.check(case), ASIDE)
+        )
         return verdict
 
     def accepts(self, reason: str, score: float | None = None, **kwargs: Any) -> Verdict:
