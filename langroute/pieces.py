@@ -15,8 +15,9 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from pydantic import ValidationError
 
+from langroute.heeding import Heeding, ends, used_in
 from langroute.request import EMPTY, message_text
-from langroute.streams import CHUNKS, Heeding, ends, refuse_doubled, used_in
+from langroute.streams import CHUNKS, refuse_doubled
 from langroute.verifiers.finish import ending, finish_words
 
 __all__ = ["Pieces", "heard"]

@@ -3,86 +3,34 @@
 `CHUNKS` and `EVENTS` know how to open, read and end each, so that the drivers and the gates do not.
 """
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing, closing
-from functools import reduce
-from itertools import pairwise
 from typing import Any, NoReturn, Protocol, cast
 
-from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.chat_model_stream import ChatModelStream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
-from langchain_core.messages.ai import UsageMetadata, add_ai_message_chunks, add_usage
+from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 from pydantic import ValidationError
 
-from langroute.cost import usage_of
 from langroute.errors import DoubledReply
 from langroute.gates import Shown
+from langroute.heeding import Heeding, ends, used_in
 from langroute.replies import identify
 from langroute.request import message_text
 from langroute.targets import Target
 
-__all__ = ["CHUNKS", "EVENTS", "Heeding", "Shape", "ends", "refuse_doubled", "used_in"]
+__all__ = ["CHUNKS", "EVENTS", "Shape", "refuse_doubled"]
 
 _PAIRS = 3
 """Different pieces that all come in pairs: fewer may be what the model said."""
 
 _REASONING = frozenset({"reasoning", "reasoning_content", "thinking", "redacted_thinking"})
 """Content blocks in which a model thinks: no reply yet, so they open no gate."""
-
-
-class Heeding(BaseCallbackHandler):
-    """Hears what each chunk says was used, and ends a model's own task that was cancelled and goes on.
-
-    `wait_for` of Python 3.11, with which integrations await each chunk, swallows a cancellation that meets
-    a chunk: neither its limits nor its caller could then stop a model that talks without a pause.
-    """
-
-    run_inline = True
-
-    def __init__(self) -> None:
-        self.usage: list[UsageMetadata] = []
-        self._caller = _task()
-
-    def on_llm_new_token(self, *_: Any, chunk: Any = None, **__: Any) -> None:
-        """Take one chunk of a streamed reply, if anybody still wants it."""
-        self.heed()
-        if usage := getattr(getattr(chunk, "message", None), "usage_metadata", None):
-            self.usage.append(usage)
-
-    def billed(self, event: Any) -> Any:
-        """Return an event, the last one with what was used: the host adds up what the chunks tell."""
-        if event.get("event") != "message-finish" or len(self.usage) <= 1:
-            return event
-        return {**event, "usage": used_in(self.usage)}
-
-    def on_stream_event(self, *_: Any, **__: Any) -> None:
-        """Go no further than this event, if the task was cancelled before it."""
-        self.heed()
-
-    def heed(self) -> None:
-        """Raise the cancellation that the running task has swallowed, unless it is the caller's own task.
-
-        Raises:
-            asyncio.CancelledError: There is one.
-        """
-        task = _task()
-        if task is not None and task is not self._caller and task.cancelling():
-            raise asyncio.CancelledError
-
-
-def _task() -> "asyncio.Task[Any] | None":
-    """Return the running task; None in a thread without an event loop."""
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None
 
 
 class Opened(Protocol):
@@ -220,31 +168,6 @@ class _Chunks:
         return (*held[:-1], held[-1].model_copy(update={"response_metadata": metadata}))
 
 
-def ends(chunk: Any) -> bool:
-    """Whether a reply is whole with this chunk: what the host refuses after it is usage that is no number."""
-    return bool(chunk.response_metadata.get("finish_reason"))
-
-
-def used_in(told: Sequence[UsageMetadata]) -> UsageMetadata | None:
-    """Return what a stream used, of the usage that its chunks tell; None where they tell none, or nonsense.
-
-    Some servers tell in every chunk what was used so far, the whole prompt each time: there the last one
-    counts. Parts are added, as the host does; nobody sends the prompt in equal or growing parts.
-    """
-    if len(told) <= 1:
-        return told[0] if told else None
-    counts = [usage_of(usage) for usage in told]
-    known = [(count.input_tokens, count.output_tokens) for count in counts if count is not None]
-    if len(known) < len(told):
-        return None
-    steps = pairwise(known)
-    if known[0][0] and all(
-        now >= before for last, new in steps for before, now in zip(last, new, strict=True)
-    ):
-        return told[-1]
-    return reduce(add_usage, told)
-
-
 def refuse_doubled(texts: Sequence[str]) -> None:
     """Refuse a stream whose every piece came twice, as behind a proxy that repeats itself.
 
@@ -304,7 +227,8 @@ class _Events:
     """Protocol events, as `stream_events(version="v3")` gives them."""
 
     def open(self, call: Opened) -> Generator[Any, None, None]:
-        model, listener = cast("BaseChatModel", call.target.runnable), Heeding()
+        listener = Heeding()
+        model = cast("BaseChatModel", listener.reading(call.target.runnable))
         config = merge_configs(call.config, {"callbacks": [listener]})
         events = model.stream_events(call.prompt, config, version="v3", **call.target.kwargs)
         try:
@@ -314,7 +238,8 @@ class _Events:
                 events.fail(GeneratorExit())  # the host's stream cannot be closed; it ends when it is let go
 
     async def aopen(self, call: Opened) -> AsyncGenerator[Any, None]:
-        model, listener = cast("BaseChatModel", call.target.runnable), Heeding()
+        listener = Heeding()
+        model = cast("BaseChatModel", listener.reading(call.target.runnable))
         config = merge_configs(call.config, {"callbacks": [listener]})
         opening = model.astream_events(call.prompt, config, version="v3", **call.target.kwargs)
         async with await opening as events:

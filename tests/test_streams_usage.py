@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 from langgraph.graph import START, MessagesState, StateGraph
-from routed_models import GOOD, routed, shown
+from routed_models import GOOD, STREAMS, routed, shown
 
 from langroute.cascade import Attempt
 from langroute.cost import Usage
@@ -63,7 +64,7 @@ class Miscounting(ScriptedChatModel):
         yield ChatGenerationChunk(message=chunk("", usage_metadata=half))
 
 
-@pytest.mark.parametrize("mode", ["stream", "astream"])
+@pytest.mark.parametrize("mode", STREAMS)
 async def test_whole_reply_outlives_usage_that_the_host_refuses_and_is_estimated(mode: str) -> None:
     with capture_decisions() as decisions:
         assert await shown(routed({"small-a": Miscounting(reply=GOOD)}), mode) == GOOD
@@ -74,7 +75,9 @@ async def test_whole_reply_outlives_usage_that_the_host_refuses_and_is_estimated
 
 
 class Counting(ScriptedChatModel):
-    """Tells in every chunk what was used so far; streams where somebody listens."""
+    """Tells in every chunk what was used so far; streams where somebody listens; tells its run, or not."""
+
+    tells: bool = True
 
     def _stream(
         self, messages: Any, *args: Any, run_manager: Any = None, **kwargs: Any
@@ -82,7 +85,7 @@ class Counting(ScriptedChatModel):
         for out, word in enumerate(GOOD.split(" ")):
             told: Any = {"input_tokens": 10, "output_tokens": out, "total_tokens": 10 + out}
             made = ChatGenerationChunk(message=chunk(f"{word} ", usage_metadata=told))
-            if run_manager is not None:
+            if run_manager is not None and self.tells:
                 run_manager.on_llm_new_token(made.text, chunk=made)
             yield made
 
@@ -90,7 +93,7 @@ class Counting(ScriptedChatModel):
         self, messages: Any, *args: Any, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
         for made in self._stream(messages):
-            if run_manager is not None:
+            if run_manager is not None and self.tells:
                 await run_manager.on_llm_new_token(made.text, chunk=made)
             yield made
 
@@ -111,11 +114,31 @@ def test_reply_that_is_streamed_into_a_graphs_stream_is_billed_once() -> None:
     assert attempt.usage == Usage(10, GOOD.count(" "))
 
 
-@pytest.mark.parametrize("mode", ["stream", "astream", "v3", "av3"])
-async def test_usage_told_in_every_chunk_is_billed_once_in_every_stream(mode: str) -> None:
+@pytest.mark.parametrize("tells", [True, False])
+@pytest.mark.parametrize("mode", STREAMS)
+async def test_usage_told_in_every_chunk_is_billed_once_in_every_stream(mode: str, *, tells: bool) -> None:
     with capture_decisions() as decisions:
-        await shown(routed({"small-a": Counting(reply=GOOD)}), mode)
+        await shown(routed({"small-a": Counting(reply=GOOD, tells=tells)}), mode)
     assert decisions[0].attempts[0].usage == Usage(10, GOOD.count(" "))
+
+
+class Silent(ScriptedChatModel):
+    """Has one blocking stream, and no async one; what it used comes in two parts."""
+
+    def _stream(self, messages: Any, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        for given, out in ((10, 0), (0, 5)):
+            told: Any = {"input_tokens": given, "output_tokens": out, "total_tokens": given + out}
+            yield ChatGenerationChunk(message=chunk("The cable ", usage_metadata=told))
+
+    _astream = BaseChatModel._astream
+    _agenerate = BaseChatModel._agenerate
+
+
+@pytest.mark.parametrize("mode", STREAMS)
+async def test_stream_that_is_read_in_a_thread_is_billed_once(mode: str) -> None:
+    with capture_decisions() as decisions:
+        await shown(routed({"small-a": Silent(reply=GOOD)}), mode)
+    assert decisions[0].attempts[0].usage == Usage(10, 5)
 
 
 def test_reply_in_a_graphs_stream_outlives_usage_that_the_host_refuses() -> None:
