@@ -2,8 +2,9 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from fault_cases import CASES, Case
@@ -22,11 +23,17 @@ CELLS: list[Cell] = [
 ]
 
 
-def played(cells: Sequence[Cell]) -> list[tuple[Cell, str]]:
-    """Play the cells, several at a time, for most of them wait."""
+def played(cells: Sequence[Cell], tell: Callable[..., None] = lambda _: None) -> list[tuple[Cell, str]]:
+    """Play the cells, several at a time, for most of them wait; tell how far it is and what was missed."""
+    results: list[tuple[Cell, str]] = []
     with ThreadPoolExecutor(WORKERS) as pool:
-        verdicts = pool.map(lambda each: cell(*each)[0], cells)
-        return list(zip(cells, verdicts, strict=True))
+        for result in zip(cells, pool.map(lambda each: cell(*each)[0], cells), strict=True):
+            results.append(result)
+            for line in bad([result]):
+                tell(f"missed: {line}")
+            if len(results) % 500 == 0:
+                tell(f"{len(results)} of {len(cells)} cells")
+    return results
 
 
 def bad(results: Iterable[tuple[Cell, str]]) -> list[str]:
@@ -65,7 +72,7 @@ def test_sample_of_the_matrix_keeps_the_promise() -> None:
 
 @pytest.mark.campaign
 def test_whole_matrix_keeps_the_promise() -> None:
-    results = again(played(CELLS))
+    results = again(played(CELLS, partial(print, flush=True)))
     counts = Counter(told.partition(":")[0] for _, told in results)
     summary = ", ".join(f"{count} {word}" for word, count in counts.most_common())
     print(f"\n{table(results)}\n{len(results)} cells: {summary}")  # noqa: T201 - the figures
