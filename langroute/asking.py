@@ -13,7 +13,7 @@ from langroute.direct import acall, call
 from langroute.effects import Io
 from langroute.endpoints import Endpoint
 from langroute.failures import charged, classify
-from langroute.pieces import Pieces
+from langroute.pieces import heard
 from langroute.replies import read_reply
 from langroute.request import Request
 from langroute.spending import bill, guess, worst_usd
@@ -69,14 +69,15 @@ def ask(
     asked = Request(
         tuple(convert_to_messages([prompt] if isinstance(prompt, str) else prompt)), schema=schema
     )
-    listener = Pieces()  # it ends a model that talks on after its cancellation
+    # What listens ends a model that talks on after its cancellation: so it is no part of the call's own task.
+    heeded, _ = heard(merged, endpoint.model)
     reservation = None
     if purse is not None:
         reservation = yield from purse.reserve(worst_usd(endpoint, asked, _EXPECTED_TOKENS))
     try:
         answer = yield Io(
             lambda: call(target, asked.messages, merged),
-            lambda: acall(target, asked.messages, listener.heard_in(merged, endpoint.model)),
+            lambda: acall(target, asked.messages, heeded),
             timeout_s or endpoint.timeout_s,
         )
         reply = read_reply(answer, target.parse)

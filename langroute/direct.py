@@ -73,7 +73,8 @@ def call(target: Target, messages: Sequence[BaseMessage], config: RunnableConfig
     kind: Any = type(target.runnable)
     own = kind.invoke is _INVOKE and kind.generate_prompt is _PROMPT and kind._convert_input is _CONVERT  # noqa: SLF001
     if not (own and _KNOWN):
-        return target.runnable.invoke(prompt_of(messages), config, **target.kwargs)
+        given = prompt_of(messages) if target.prompted else messages
+        return target.runnable.invoke(given, config, **target.kwargs)
     model: Any = target.runnable
     return model.generate([list(messages)], **_passed_on(config), **target.kwargs).generations[0][0].message
 
@@ -96,7 +97,8 @@ async def acall(target: Target, messages: Sequence[BaseMessage], config: Runnabl
     """
     try:
         if not plain(target):
-            return await target.runnable.ainvoke(prompt_of(messages), config, **target.kwargs)
+            given = prompt_of(messages) if target.prompted else messages
+            return await target.runnable.ainvoke(given, config, **target.kwargs)
         model: Any = target.runnable
         result = await model.agenerate([list(messages)], **_passed_on(config), **target.kwargs)
     except AttributeError as error:

@@ -8,6 +8,7 @@ binds tools and response format to that model itself.
 import asyncio
 import operator
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import Context, copy_context
 from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.runnables.config import set_config_context, var_child_runnable_config
+from langchain_core.runnables.config import _set_config_context, var_child_runnable_config
 from langgraph.types import Command
 
 from langroute import drive
@@ -29,7 +30,7 @@ from langroute.effects import Flow
 from langroute.endpoints import Endpoint
 from langroute.following import Routed
 from langroute.loop import FINAL_STEP, seen_in_loop
-from langroute.pieces import Pieces
+from langroute.pieces import cut
 from langroute.policy import Policy
 from langroute.request import EMPTY, Request, made_request
 from langroute.runs import record
@@ -57,6 +58,9 @@ except ImportError as error:
     ) from error
 
 __all__ = ["StepRoutingMiddleware", "StepRoutingState"]
+
+_STRATEGIES = (AutoStrategy, ToolStrategy, ProviderStrategy)
+"""Ways to ask for an object; else a response format is its schema."""
 
 
 class StepRoutingState(AgentState[Any], total=False):
@@ -234,14 +238,9 @@ class _Calls:
 
     def bind(self, endpoint: Endpoint, model: BaseChatModel, key: Any) -> Target:  # noqa: ARG002 - nothing is kept
         """Return the handler as a target that calls the endpoint's own model."""
-        return Target(_Handler(self, endpoint, model), EMPTY, endpoint.bound_config)
+        return Target(_Handler(self, endpoint, model), EMPTY, endpoint.bound_config, prompted=False)
 
-    def started(self) -> Pieces:
-        """Begin an attempt, and return what listens to its stream."""
-        self.given.append(None)
-        return Pieces()
-
-    def read(self, outcome: ModelResponse[Any] | StructuredOutputError, pieces: Pieces) -> Any:
+    def read(self, outcome: ModelResponse[Any] | StructuredOutputError) -> Any:
         """Return what a call gave as a cascade reads it, and keep the response.
 
         Raises:
@@ -251,7 +250,7 @@ class _Calls:
             return {"raw": outcome.ai_message, "parsing_error": outcome}
         replies = [message for message in outcome.result if isinstance(message, AIMessage)]
         message = replies[-1] if replies else AIMessage("")
-        if pieces.cut(message):
+        if cut(message):
             raise ConnectionResetError("the reply was cut while it called a tool")
         self.given[-1] = outcome, message
         if self.request.response_format is None:
@@ -288,44 +287,54 @@ class _Handler(Runnable[Any, Any]):
             self._format = ProviderStrategy(_schema(self._format))
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
-        pieces = self._calls.started()
-        with set_config_context(pieces.heard_in(config or {}, self._model)) as context:
-            try:
-                outcome = context.run(self._calls.handler, self._request(input.messages))
-            except StructuredOutputError as error:
-                outcome = error
-        return self._calls.read(outcome, pieces)
+        context, request = self._begun(input, config)
+        try:
+            outcome = context.run(self._calls.handler, request)
+        except StructuredOutputError as error:
+            outcome = error
+        return self._calls.read(outcome)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
-        pieces = self._calls.started()
-        with set_config_context(pieces.heard_in(config or {}, self._model)) as context:
-            handled = cast("Any", self._calls.handler(self._request(input.messages)))
-            try:
-                outcome = await asyncio.create_task(handled, context=context)
-            except StructuredOutputError as error:
-                outcome = error
-        return self._calls.read(outcome, pieces)
+        context, request = self._begun(input, config)
+        handled = cast("Any", self._calls.handler(request))
+        try:
+            outcome = await asyncio.create_task(handled, context=context)
+        except StructuredOutputError as error:
+            outcome = error
+        return self._calls.read(outcome)
 
-    def _request(self, messages: Sequence[BaseMessage]) -> ModelRequest[Any]:
-        """Return the agent's request for this model; its system message is no part of the messages."""
-        asked = list(messages[1:] if self._calls.request.system_message else messages)
+    def _begun(
+        self, messages: Sequence[BaseMessage], config: RunnableConfig | None
+    ) -> tuple[Context, ModelRequest[Any]]:
+        """Begin an attempt; return its context and the agent's request for this model.
+
+        The request's system message is no part of its messages.
+        """
+        self._calls.given.append(None)
+        context, given = copy_context(), self._calls.request
+        context.run(_set_config_context, config or {})  # `set_config_context` clears it at its end: 20 us
         # As `override` makes it, which writes nine warnings about its own assignments: 25 us (langchain 1.4).
-        request = copy(self._calls.request)
+        request = object.__new__(type(given))
+        vars(request).update(vars(given))
         vars(request).update(
-            model=self._model, messages=asked, model_settings=self._settings, response_format=self._format
+            model=self._model,
+            messages=list(messages[1:] if given.system_message else messages),
+            model_settings=self._settings,
+            response_format=self._format,
         )
-        return request
+        return context, request
 
 
 def _config_of_node() -> RunnableConfig:
     """Return the config of the running node; its run's own id and name are no one else's."""
-    config = var_child_runnable_config.get() or {}
-    return cast("RunnableConfig", {key: config[key] for key in config if key not in ("run_id", "run_name")})  # type: ignore[literal-required]  # its own keys
+    config: RunnableConfig = {**(var_child_runnable_config.get() or {})}
+    config.pop("run_id", None)
+    config.pop("run_name", None)
+    return config
 
 
 def _schema(response_format: Any) -> Any:
-    known = isinstance(response_format, AutoStrategy | ToolStrategy | ProviderStrategy)
-    return response_format.schema if known else response_format
+    return response_format.schema if isinstance(response_format, _STRATEGIES) else response_format
 
 
 def _ends_the_loop(routed: Routed) -> bool:

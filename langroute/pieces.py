@@ -20,7 +20,7 @@ from langroute.request import EMPTY, message_text
 from langroute.streams import CHUNKS, refuse_doubled
 from langroute.verifiers.finish import ending, finish_words
 
-__all__ = ["Pieces", "heard"]
+__all__ = ["Pieces", "cut", "heard"]
 
 
 class Pieces(Heeding):
@@ -31,23 +31,6 @@ class Pieces(Heeding):
         self._arguments: dict[Any, str] = {}
         self._texts: list[str] = []
         self._chunks: list[AIMessageChunk] = []
-
-    def heard_in(self, config: RunnableConfig, model: Any) -> RunnableConfig:
-        """Return the config with this listener in it, where the model may stream: a listener costs 40 us."""
-        callbacks = config.get("callbacks")
-        listeners = callbacks.handlers if isinstance(callbacks, BaseCallbackManager) else callbacks
-        if not listeners and not _streams(model):
-            return config
-        if not listeners:
-            config = ensure_config(config)
-            callbacks = config["callbacks"]
-        elif any(isinstance(listener, Pieces) for listener in listeners):
-            return config  # an outer one hears it
-        if not isinstance(callbacks, BaseCallbackManager):
-            return {**config, "callbacks": [*(callbacks or ()), self]}
-        manager = callbacks.copy()
-        manager.add_handler(self, inherit=True)
-        return {**config, "callbacks": manager}
 
     def on_chat_model_start(self, *_: Any, **__: Any) -> None:
         """Start anew: of a call that was made twice the later one counts."""
@@ -66,17 +49,6 @@ class Pieces(Heeding):
             place = len(self._arguments) if piece["index"] is None else ("index", piece["index"])
             self._arguments[place] = self._arguments.get(place, "") + (piece["args"] or "")
 
-    def cut(self, reply: AIMessage) -> bool:
-        """Tell whether the reply ended inside a tool call; v3 streams give such a call as an invalid one."""
-        if reply.invalid_tool_calls and not finish_words(reply):
-            return True
-        return bool(reply.tool_calls) and (ending(reply) is not None or self.broken)
-
-    @property
-    def broken(self) -> bool:
-        """Whether the arguments of a tool call came, and are no JSON."""
-        return not all(map(_is_json, self._arguments.values()))
-
     def whole(self, result: Any) -> Any:
         """Return what a call gave: a message, or what a structured chain gives.
 
@@ -85,7 +57,7 @@ class Pieces(Heeding):
             DoubledReply: Every piece came twice.
         """
         refuse_doubled(self._texts)
-        if self.broken:
+        if not all(map(_is_json, self._arguments.values())):
             raise ConnectionResetError("the arguments of a tool call were cut")
         if len(self.usage) > 1:  # the host adds it up
             message = result.get("raw") if isinstance(result, dict) else result
@@ -105,11 +77,29 @@ class Pieces(Heeding):
 
 
 def heard(config: RunnableConfig, model: Any) -> tuple[RunnableConfig, Pieces | None]:
-    """Return the config of a call, and what listens in it where the model may stream."""
-    if not config.get("callbacks") and not _streams(model):
-        return config, None
+    """Return the config of a call, and what listens in it where the model may stream: that costs 40 us."""
+    callbacks = config.get("callbacks")
+    listeners = callbacks.handlers if isinstance(callbacks, BaseCallbackManager) else callbacks
+    if not listeners:
+        if not _streams(model):
+            return config, None
+        config = ensure_config(config)
+        callbacks = config["callbacks"]
+    elif any(isinstance(listener, Pieces) for listener in listeners):
+        return config, None  # an outer one hears it
     pieces = Pieces()
-    return pieces.heard_in(config, model), pieces
+    if not isinstance(callbacks, BaseCallbackManager):
+        return {**config, "callbacks": [*(callbacks or ()), pieces]}, pieces
+    manager = callbacks.copy()
+    manager.add_handler(pieces, inherit=True)
+    return {**config, "callbacks": manager}, pieces
+
+
+def cut(reply: AIMessage) -> bool:
+    """Tell whether a reply ended inside a tool call; v3 streams give such a call as an invalid one."""
+    if reply.invalid_tool_calls and not finish_words(reply):
+        return True
+    return bool(reply.tool_calls) and ending(reply) is not None
 
 
 def _streams(model: Any) -> bool:

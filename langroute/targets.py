@@ -7,7 +7,7 @@ called, because providers differ in how they take them; every binding is made on
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard, cast
 
 from langchain_core.language_models import BaseChatModel
@@ -44,6 +44,8 @@ class Target:
     """Config that the endpoint's model was given with; the caller's is merged over it."""
     parse: Callable[[AIMessage], Any] | None = None
     """How the object is read off the reply, where the chain itself does not; raises ValueError."""
+    prompted: bool = True
+    """Whether it is called with a prompt; else with the messages as they are."""
 
 
 _made_target = maker(Target)
@@ -111,8 +113,8 @@ def target(endpoint: Endpoint, request: Request) -> Target:
         key = (endpoint, *sorted(request.overrides.items()))
     if request.binding is None:
         return _made_target(model, {**endpoint.bound_kwargs, **request.kwargs}, endpoint.bound_config)
-    bound = request.binding.bind(endpoint, model, key)
-    return _made_target(bound.runnable, {**bound.kwargs, **request.kwargs}, bound.config, bound.parse)
+    bound: Target = request.binding.bind(endpoint, model, key)
+    return replace(bound, kwargs={**bound.kwargs, **request.kwargs}) if request.kwargs else bound
 
 
 def _of_function(endpoint: Endpoint, request: Request) -> Target:
