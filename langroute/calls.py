@@ -209,6 +209,8 @@ class ModelCall:
     @property
     def shown(self) -> Gate | None:
         """The gate through which part of the reply was shown; None while it can still be replaced."""
+        if self.gate is None and not self.recordings:
+            return None  # nobody listens
         return max((gate for gate in self._gates if gate.open), key=lambda gate: len(gate.text), default=None)
 
     def is_seen_in(self, config: RunnableConfig) -> bool:

@@ -152,8 +152,8 @@ def _details(metadata: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 def _count(value: Any) -> int | None:
     """Return a count of tokens, 0 where there is none; None where the value can be no count."""
-    if value is None:
-        return 0
     if type(value) is float and value.is_integer():
         value = int(value)
-    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None
+    if type(value) is int:
+        return value if 0 <= value <= _MOST_TOKENS else None
+    return 0 if value is None else None

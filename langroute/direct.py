@@ -17,7 +17,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 
 from langroute.targets import Target
 
-__all__ = ["acall", "call", "plain", "prompt_of"]
+__all__ = ["acall", "call", "passed_on", "plain", "prompt_of"]
 
 _COMPLETE = frozenset(
     {"callbacks", "tags", "metadata", "run_name", "run_id", "recursion_limit", "max_concurrency"}
@@ -76,7 +76,7 @@ def call(target: Target, messages: Sequence[BaseMessage], config: RunnableConfig
         given = prompt_of(messages) if target.prompted else messages
         return target.runnable.invoke(given, config, **target.kwargs)
     model: Any = target.runnable
-    return model.generate([list(messages)], **_passed_on(config), **target.kwargs).generations[0][0].message
+    return model.generate([list(messages)], **passed_on(config), **target.kwargs).generations[0][0].message
 
 
 def plain(target: Target) -> bool:
@@ -100,7 +100,7 @@ async def acall(target: Target, messages: Sequence[BaseMessage], config: Runnabl
             given = prompt_of(messages) if target.prompted else messages
             return await target.runnable.ainvoke(given, config, **target.kwargs)
         model: Any = target.runnable
-        result = await model.agenerate([list(messages)], **_passed_on(config), **target.kwargs)
+        result = await model.agenerate([list(messages)], **passed_on(config), **target.kwargs)
     except AttributeError as error:
         if isinstance(error.obj, BaseException) and not isinstance(error.obj, Exception):
             raise error.obj from None
@@ -113,7 +113,7 @@ def prompt_of(messages: Sequence[BaseMessage]) -> ChatPromptValue:
     return ChatPromptValue.model_construct(messages=messages)
 
 
-def _passed_on(config: RunnableConfig) -> Mapping[str, Any]:
+def passed_on(config: RunnableConfig) -> Mapping[str, Any]:
     """Return what `invoke` passes on of a config, completed by what is around it."""
     alone = not var_child_runnable_config.get()
     if alone and len(config) == 1 and "metadata" in config:

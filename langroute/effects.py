@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from langroute.beside import abeside
+from langroute.records import maker
 from langroute.timing import awhole, nothing, whole
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "arun",
     "beside",
     "called_with",
+    "made_io",
     "pause",
     "run",
     "threaded",
@@ -65,6 +67,8 @@ class Io:
         context = None if self.context is None else self.context.copy()
         return await awhole(self.acall, self.timeout_s, ASIDE, context)
 
+
+made_io = maker(Io)
 
 Flow = Generator[Any, Any, T]
 """A generator that yields effects, is sent their results, and returns a T."""

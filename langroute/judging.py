@@ -21,12 +21,13 @@ from langroute.errors import AbandonedCalls, LangrouteError, NoEndpointAvailable
 from langroute.failures import classify
 from langroute.functions import declined
 from langroute.gates import Commit
+from langroute.records import maker
 from langroute.redaction import printable, redact, unquoted, without
 from langroute.replies import Reply
 from langroute.request import Request, tool_name
 from langroute.runs import unheard
 from langroute.seams import anchor
-from langroute.verifiers.base import Case, Opinion, Verifier
+from langroute.verifiers.base import Case, Opinion, Verifier, made_case
 from langroute.verifiers.schema import Schema
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Judge:
             return tuple(found)
         quiet = unheard(config)
         boundary = self._router.policy.step(self.plan.step).boundary
-        asker = _Asker(self._router, boundary, move.endpoint, quiet, left_s, self._request.purse)
+        asker = _made_asker(self._router, boundary, move.endpoint, quiet, left_s, self._request.purse)
         ends_s = None if left_s is None else time.monotonic() + left_s
         context = contextvars.copy_context()
         # The running node's config stays around it: without it `interrupt()` in a verifier asks nobody.
@@ -89,7 +90,7 @@ class Judge:
         for verifier in verifiers:
             if verifier.asks and not all(verdict.accepted for verdict in found):
                 break
-            case = Case(
+            case = made_case(
                 self._request,
                 reply.message,
                 move.tier,
@@ -216,6 +217,9 @@ class _Asker:
         limit_s = min(limits_s, default=None)
         how: dict[str, Any] = {"schema": schema, "timeout_s": limit_s, "config": self.config}
         return (yield from ask(chosen, prompt, purpose=purpose, purse=self.purse, **how))
+
+
+_made_asker = maker(_Asker)
 
 
 def _nobody_to_ask(*_: Any, **__: Any) -> Flow[Opinion]:

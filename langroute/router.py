@@ -187,9 +187,10 @@ class Router:
 
         With `tier`, those of its replies: a function may have its own.
         """
-        function = self.policy.step(step).cascade.function
-        if function is not None and function.function == tier and function.verify is not None:
-            return _in_order(function.verify)
+        if tier is not None:
+            function = self.policy.step(step).cascade.function
+            if function is not None and function.function == tier and function.verify is not None:
+                return _in_order(function.verify)
         return self._checks.get(step, self._default_checks)
 
     def decide(self, request: Request) -> Flow[tuple[StepAnswer, Plan]]:

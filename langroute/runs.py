@@ -18,11 +18,12 @@ from langchain_core.callbacks import (
     CallbackManager,
 )
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
-from langchain_core.runnables import RunnableConfig, ensure_config
+from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
 from langroute.cascade import Call, Plan
-from langroute.effects import Io
+from langroute.direct import passed_on
+from langroute.effects import Io, made_io
 from langroute.gates import Commit, Gate, Joint, Shown
 from langroute.streams import CHUNKS, EVENTS
 
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 _NAME = "langroute"
+
+_NONE: RunnableConfig = {}
 
 
 class Group:
@@ -69,29 +72,24 @@ class Group:
 
 def start_group(config: RunnableConfig, messages: Sequence[BaseMessage]) -> Io:
     """Return the effect that opens the grouping run; its result is a `Group`, None where nobody listens."""
-    config = ensure_config(config)
-    inputs = {"messages": list(messages)}
-    name = config.get("run_name") or _NAME
-    run_id = config.get("run_id")
+    told = passed_on(config).get
+    # In the order in which `CallbackManager.configure` takes them.
+    given: Any = told("callbacks"), None, False, told("tags"), None, told("metadata"), None
+    run: dict[str, Any] = {"name": told("run_name") or _NAME, "run_id": told("run_id")}
 
     def start() -> Group | None:
-        manager = CallbackManager.configure(*_configuration(config))
+        manager = CallbackManager.configure(*given)
         if not manager.handlers:
             return None
-        return Group(manager.on_chain_start({}, inputs, name=name, run_id=run_id))
+        return Group(manager.on_chain_start({}, {"messages": list(messages)}, **run))
 
     async def astart() -> Group | None:
-        manager = AsyncCallbackManager.configure(*_configuration(config))
+        manager = AsyncCallbackManager.configure(*given)
         if not manager.handlers:
             return None
-        return Group(await manager.on_chain_start({}, inputs, name=name, run_id=run_id))
+        return Group(await manager.on_chain_start({}, {"messages": list(messages)}, **run))
 
-    return Io(start, astart)
-
-
-def _configuration(config: RunnableConfig) -> tuple[Any, ...]:
-    """Return the arguments of `CallbackManager.configure`, in its order."""
-    return config.get("callbacks"), None, False, config.get("tags"), None, config.get("metadata"), None
+    return made_io(start, astart)
 
 
 def stamp(plan: Plan, call: Call, attempt: int, call_id: str, policy: str) -> dict[str, Any]:
@@ -104,9 +102,7 @@ def stamp(plan: Plan, call: Call, attempt: int, call_id: str, policy: str) -> di
         call_id: Id of the decision.
         policy: Digest of the policy.
     """
-    choices = (choice for rung in plan.rungs for choice in rung.choices)
-    expected = next((choice.expected_usd for choice in choices if choice.endpoint == call.endpoint), None)
-    told = {
+    told: dict[str, Any] = {
         "langroute_step": plan.step,
         "langroute_tier": call.tier,
         "langroute_endpoint": call.endpoint,
@@ -115,7 +111,11 @@ def stamp(plan: Plan, call: Call, attempt: int, call_id: str, policy: str) -> di
         "langroute_call_id": call_id,
         "langroute_policy": policy,
     }
-    return told if expected is None else {**told, "langroute_expected_usd": expected}
+    for rung in plan.rungs:
+        for choice in rung.choices:
+            if choice.endpoint == call.endpoint and choice.expected_usd is not None:
+                told["langroute_expected_usd"] = choice.expected_usd
+    return told
 
 
 def tags(plan: Plan, call: Call) -> list[str]:
@@ -135,16 +135,17 @@ def attempt_config(
     Without callbacks or tags of its own it is given those of the ambient config, which would be inherited.
     """
     own: RunnableConfig = {**config, "metadata": metadata}
+    ambient = var_child_runnable_config.get() or _NONE
     if tags:
         before = config.get("tags")
         if before is None:
-            before = (var_child_runnable_config.get() or {}).get("tags")
-        own["tags"] = [*(before or ()), *tags]
+            before = ambient.get("tags")
+        own["tags"] = [*before, *tags] if before else [*tags]
     if group is not None:
         own["callbacks"] = group.child(attempt)
         own.pop("run_id", None)
         own.pop("run_name", None)
-    elif not config.get("callbacks") and (ambient := var_child_runnable_config.get()):
+    elif ambient and not config.get("callbacks"):
         own["callbacks"] = ambient.get("callbacks")
     if attempt:
         own.pop("run_id", None)  # a run id may be used once

@@ -54,8 +54,10 @@ class _Binding:
     """Why endpoints of a tier are outside the step's boundary."""
     blind: str | None
     """Why no intent may be looked for in this step; None where one may."""
-    alone: "tuple[Endpoint, Plan] | None"
-    """The one endpoint of a step that has no choice, and the plan of every request it can take."""
+    settled: Plan | None
+    """The plan of every request that all its endpoints can take, where nothing else is weighed."""
+    every: "tuple[Endpoint, ...]"
+    """The endpoints of `cascade`."""
 
 
 class Planner:
@@ -112,31 +114,35 @@ class Planner:
             bound += f"; in a graph it may go back to {step.blame}"
         cascade = tuple(inside[tier] for tier in step.cascade)
         blind = self._rules.blind(name, step.boundary)
-        alone = None if function else self._alone(name, step, bound, cascade)
-        return _Binding(step, bound, cascade, function, inside, outside, blind, alone)
+        settled = None if function else self._settled(name, step, bound, cascade)
+        every = tuple(endpoint for tier in cascade for endpoint in tier.endpoints)
+        return _Binding(step, bound, cascade, function, inside, outside, blind, settled, every)
 
-    def _alone(
-        self, name: str, step: StepPolicy, bound: str, cascade: Sequence[Candidates]
-    ) -> "tuple[Endpoint, Plan] | None":
-        """Return the endpoint and the plan of a step that leaves nothing to weigh; None where it does.
+    def _settled(self, name: str, step: StepPolicy, bound: str, cascade: Sequence[Candidates]) -> Plan | None:
+        """Return the plan of a step that leaves nothing to weigh; None where it does.
 
-        Plain routing is what most calls are: this saves them half the time of a decision. Nothing can
-        follow such a call, so nothing asks for its expected cost.
+        Such steps are what most calls are: this saves them half the time of a decision and more. Only a
+        person who is asked wants to know what a call is expected to cost.
         """
-        endpoints = [endpoint for tier in cascade for endpoint in tier.endpoints]
         weighed = step.stakes or step.latency_budget_s or step.boundary or self._rules
-        if len(endpoints) != 1 or len(cascade) != 1 or weighed:
+        alone = len(cascade) == 1 and len(cascade[0].endpoints) == 1
+        chosen = step.after_tool or step.on_tool_error or step.route != RoutePolicy() or step.explore
+        if weighed or (not alone and (chosen or self._policy.budget.approve_above_usd is not None)):
             return None
-        endpoint = endpoints[0]
-        choice = Choice(endpoint.name, None, endpoint.expected_s, endpoint.context_tokens)
-        rungs = (Rung(cascade[0].tier, (choice,)),)
-        return endpoint, Plan(
+        made = [
+            Rung(
+                tier.tier, tuple(Choice(e.name, None, e.expected_s, e.context_tokens) for e in tier.endpoints)
+            )
+            for tier in cascade
+        ]
+        return Plan(
             name,
-            rungs,
+            tuple(made),
             step.repair,
             step.on_exhausted,
             reasons=(bound,),
             deadline_s=step.deadline_s,
+            continue_streams=step.continue_streams and not alone,
             arm=self._arm,
             arm_propensity=self._arm_propensity,
         )
@@ -211,17 +217,20 @@ class Planner:
     def _fixed(
         self, binding: _Binding, request: Request, answer: StepAnswer, till: Till | None
     ) -> Plan | None:
-        if binding.alone is None or answer.unsure or STAKES_KEY in request.metadata:
+        plan, output_tokens = binding.settled, binding.step.expected_output_tokens
+        if plan is None or plan.step != answer.step or answer.unsure or STAKES_KEY in request.metadata:
             return None
-        endpoint, plan = binding.alone
-        weighed = (
-            plan.step != answer.step
-            or endpoint.lacks(request)
-            or endpoint.too_small(request, binding.step.expected_output_tokens)
-            or (till is not None and till.too_dear(endpoint))
-            or (self._unavailable is not None and self._unavailable(endpoint))
-        )
-        return None if weighed else plan
+        if len(binding.every) > 1 and request.holder is not None:
+            return None
+        for endpoint in binding.every:
+            if (
+                endpoint.lacks(request)
+                or endpoint.too_small(request, output_tokens)
+                or (till is not None and till.too_dear(endpoint))
+                or (self._unavailable is not None and self._unavailable(endpoint))
+            ):
+                return None
+        return plan
 
     def outlines(self, request: Request, step_name: str) -> Iterator[Plan]:
         """Yield the plans of requests like this one, wherever rules, tools and difficulty let them start.

@@ -18,10 +18,21 @@ from langroute.beside import abeside
 from langroute.cascade import Verdict
 from langroute.cost import Spend
 from langroute.effects import ASIDE, Io
+from langroute.records import maker
 from langroute.redaction import printable
 from langroute.request import Request, message_text
 
-__all__ = ["PREFIX_CHARS", "Asker", "Case", "CustomCheck", "Opinion", "Verifier", "shown", "without_thoughts"]
+__all__ = [
+    "PREFIX_CHARS",
+    "Asker",
+    "Case",
+    "CustomCheck",
+    "Opinion",
+    "Verifier",
+    "made_case",
+    "shown",
+    "without_thoughts",
+]
 
 _OWN = "langroute.verifiers."
 
@@ -86,6 +97,9 @@ class Case:
     def text(self) -> str:
         """The reply's text, its text blocks joined."""
         return message_text(self.reply)
+
+
+made_case = maker(Case)
 
 
 class Verifier(BaseModel):

@@ -31,6 +31,8 @@ _WITHHELD = frozenset(
 def finish_words(reply: AIMessage) -> tuple[str, ...]:
     """Return why the provider says the reply ended, in lower case; () where it says nothing."""
     metadata = reply.response_metadata
+    if not metadata:
+        return ()
     told = [metadata[key] for key in _KEYS if key in metadata]
     details = metadata.get("incomplete_details")
     if isinstance(details, Mapping):

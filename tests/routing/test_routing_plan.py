@@ -5,9 +5,12 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from langroute.cascade import Choice, Rung
 from langroute.decision import StepAnswer
+from langroute.effects import run
+from langroute.endpoints import Endpoints
 from langroute.errors import NoEndpointAvailable
 from langroute.health import Obstacle
 from langroute.request import Request
+from langroute.routing.plan import Planner
 
 ASKED = (HumanMessage("Who wrote it?"),)
 DOWN = Obstacle("down", 9.0)
@@ -28,6 +31,47 @@ def test_plain_binding_is_the_cascade(make_policy, plan):
     made = plan(make_policy("small", "large"), Request(ASKED))
     assert made.rungs == (Rung("small", (Choice("small"),)), Rung("large", (Choice("large"),)))
     assert made.reasons == ("work is bound to small, then large",)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {},
+        {"repair": 2, "on_exhausted": "raise", "deadline_s": 9.0},
+        {"continue_streams": True},
+        {"after_tool": {"search": "large"}},
+        {"on_tool_error": "large"},
+        {"route": {"difficulty": {"threshold": 0.1}}},
+        {"explore": 0.1},
+        {"boundary": ["hosted"]},
+        {"latency_budget_s": 9.0},
+    ],
+    ids=str,
+)
+def test_plan_kept_for_every_request_is_the_one_that_weighing_makes(
+    make_policy, plan, endpoint, monkeypatch, step
+):
+    twins = {"models": [endpoint("small"), endpoint("twin", context_tokens=8192, expected_s=2.0)]}
+    answered = AIMessage("Ann.", response_metadata={"langroute": {"endpoint": "large"}})
+    requests = [
+        Request(ASKED),
+        Request(HARD),
+        Request(tool_turn("search", "error"), tools=({"name": "search", "parameters": {}},)),
+        Request((*ASKED, answered, HumanMessage("When?"))),
+        Request((HumanMessage("x" * 36_800),)),
+        Request(ASKED, metadata={"langroute_stakes": "high"}),
+    ]
+    policies = [make_policy(step=step, tiers={"small": twins}), make_policy("small", "large", step=step)]
+    kept = [plan(policy, request) for policy in policies for request in requests]
+    monkeypatch.setattr(Planner, "_fixed", lambda *_: None)
+    assert kept == [plan(policy, request) for policy in policies for request in requests]
+
+
+def test_plan_of_a_step_that_leaves_nothing_to_weigh_is_made_once(make_policy):
+    policy = make_policy("small", "large")
+    planner, answer = Planner(policy, Endpoints(policy)), StepAnswer("work", "said", "")
+    first, second = (run(planner.plan(Request(messages), answer)) for messages in (ASKED, HARD))
+    assert first is second
 
 
 def test_plan_is_priced_where_the_policy_limits_money(make_policy, plan):
