@@ -7,23 +7,20 @@ event loop has a pool of its own: a pool that outlives its loop fails the next l
 """
 
 import asyncio
-import importlib
-import socket
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
 from pydantic import SecretStr
 
+from langroute.bodies import read_through, shut
 from langroute.errors import OversizeReply, RedirectedCall
-from langroute.frames import Frames
 
 __all__ = ["CALL_S", "LINE", "Line", "Private", "async_client", "client"]
 
@@ -66,7 +63,7 @@ class Line:
     def answered(self, response: Any) -> None:
         """Count what is read of a response, and remember its socket."""
         self._response = response
-        response.stream = _counted(type(response).__module__.partition(".")[0])(response.stream, self)
+        read_through(response, self)
         if self._hung_up:
             self.hang_up()
 
@@ -90,11 +87,7 @@ class Line:
         self._hung_up = True
         if self._response is None:
             return  # nothing has come yet: the request's own limits end the wait
-        stream = self._response.extensions.get("network_stream")
-        found = stream and stream.get_extra_info("socket")
-        if found is not None:
-            with suppress(OSError):
-                found.shutdown(socket.SHUT_RDWR)
+        shut(self._response)
 
 
 LINE: ContextVar[Line | None] = ContextVar("langroute_line", default=None)
@@ -188,8 +181,7 @@ def _asked(request: Any) -> None:
 def _answered(response: Any) -> None:
     if response.has_redirect_location:  # here, because a request may ask for redirects to be followed
         raise RedirectedCall(_redirected(response))
-    if (line := LINE.get()) is not None:
-        line.answered(response)
+    (LINE.get() or Line()).answered(response)
 
 
 def _redirected(response: Any) -> str:
@@ -206,42 +198,3 @@ def _redirected(response: Any) -> str:
 
 async def _aanswered(response: Any) -> None:
     _answered(response)
-
-
-@cache
-def _counted(library: str) -> Any:
-    """Return the class that counts a response's bytes, made for the client's own `httpx` or `httpx2`."""
-    http = importlib.import_module(library)
-
-    class Counted(http.SyncByteStream, http.AsyncByteStream):  # type: ignore[misc,name-defined]  # of that library
-        """A response's bytes, read as long as the attempt's line allows."""
-
-        def __init__(self, stream: Any, line: Line) -> None:
-            self._stream = stream
-            self._line = line
-            self._frames = Frames()
-
-        def __iter__(self) -> Iterator[bytes]:
-            for chunk in self._stream:
-                yield self._read(chunk)
-            self._frames.end()
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            async for chunk in self._stream:
-                yield self._read(chunk)
-            self._frames.end()
-
-        def _read(self, chunk: bytes) -> bytes:
-            self._line.count(chunk)
-            if self._line.over:
-                raise http.ReadTimeout("the response did not end in time")
-            self._frames.read(chunk)
-            return chunk
-
-        def close(self) -> None:
-            self._stream.close()
-
-        async def aclose(self) -> None:
-            await self._stream.aclose()
-
-    return Counted
