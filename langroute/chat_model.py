@@ -83,7 +83,7 @@ class RoutedChatModel(BaseChatModel):
     difficulty_classifier: Any = Field(default=None, exclude=True, repr=False)
     classifiers_boundary: str = "hosted"
     ledger: Any = Field(default=None, exclude=True, repr=False)
-    functions: Mapping[str, Callable[..., Any]] | None = Field(default=None, exclude=True, repr=False)
+    functions: Mapping[str, Any] | None = Field(default=None, exclude=True, repr=False)
 
     def __init__(self, policy: Policy | str | Path | Mapping[str, Any], **kwargs: Any) -> None:
         unknown = sorted(kwargs.keys() - type(self).model_fields.keys())

@@ -21,17 +21,22 @@ def functions_of(policy: "Policy") -> dict[str, str]:
 
 
 def unregistered(policy: "Policy", functions: Mapping[str, Any]) -> tuple[PolicyProblem, ...]:
-    """Return every function that the policy names and that is not among those registered from Python."""
+    """Return every function that the policy names, where none was registered from Python by its name."""
     return tuple(
-        problem(
-            loc,
-            name,
-            "no function of this name is registered",
-            closest(name, functions, f"Register it where the policy is bound: `functions={{{name!r}: …}}`."),
-        )
+        problem(loc, name, *_lacking(name, functions))
         for loc, name in functions_named(policy)
-        if name not in functions
+        if not callable(functions.get(name))
     )
+
+
+def _lacking(name: str, functions: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what is wrong with what stands under a name, and the remedy."""
+    where = f"where the policy is bound: `functions={{{name!r}: …}}`."
+    if name not in functions:
+        remedy = closest(name, functions, f"Register it {where}")
+        return "no function of this name is registered", remedy
+    what = type(functions[name]).__name__
+    return f"what is registered by this name is a {what}, and cannot be called", f"Give the function {where}"
 
 
 def functions_named(policy: "Policy") -> Iterator[tuple[Loc, str]]:

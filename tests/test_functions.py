@@ -71,6 +71,22 @@ def test_check_that_nobody_registered_is_refused_likewise():
         RoutedChatModel(written)
 
 
+@pytest.mark.parametrize(
+    ("cascade", "verify", "place"),
+    [
+        (("small", "large"), [{"function": "rule"}], "verify[0].function"),
+        ((FUNCTION, "small"), [], "cascade[0]"),
+    ],
+)
+def test_what_cannot_be_called_is_refused_likewise(cascade: Any, verify: Any, place: str) -> None:
+    with pytest.raises(PolicyError) as raised:
+        RoutedChatModel(policy(*cascade, verify=verify), functions={"rule": "multiply"})
+    [found] = raised.value.problems
+    assert place in found.path
+    assert found.message == "what is registered by this name is a str, and cannot be called"
+    assert found.remedy == "Give the function where the policy is bound: `functions={'rule': …}`."
+
+
 def test_function_stands_first_before_a_tier_and_under_a_name_of_its_own():
     def found(*cascade: Any, **step: Any) -> dict[str, str]:
         return problems(steps={"answer": {"cascade": list(cascade), **step}})
