@@ -350,10 +350,10 @@ def _replayed_row(found: "StepReplay") -> dict[str, str]:
     if figures is None:
         return {**row, "basis": found.basis, **dict.fromkeys(_REPLAYED, ""), "said": found.unknown or ""}
     told = (
-        (figures.cost_usd, figures.logged_usd, "${:.6f}"),
-        (figures.quality, figures.logged_quality, "{:.3f}"),
-        (figures.escalated, figures.logged_escalated, "{:.1%}"),
-        (figures.latency_s, figures.logged_latency_s, "{:.3f} s"),
+        (figures.cost_usd, figures.logged_usd, "${:z.6f}"),
+        (figures.quality, figures.logged_quality, "{:z.3f}"),
+        (figures.escalated, figures.logged_escalated, "{:z.1%}"),
+        (figures.latency_s, figures.logged_latency_s, "{:z.3f} s"),
     )
     cells = [_cell(estimate, logged, form) for estimate, logged, form in told]
     said = found.unknown or f"{figures.replayed:,} replayed to their end"

@@ -44,8 +44,8 @@ class Interval:
     high: float
 
     def __format__(self, spec: str) -> str:
-        """Return the figure with its interval in brackets, each as `spec` says."""
-        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+        """Return the figure with its interval in brackets, each as `spec` says; nought has no sign."""
+        return f"{self.value:z{spec}} [{self.low:z{spec}}, {self.high:z{spec}}]"
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from quality.thresholds import came_to, choose, routes
 
-from langroute.tuning.metrics import Pair, Ranked, ece, ece_by_chance, interval, used
+from langroute.tuning.metrics import Interval, Pair, Ranked, ece, ece_by_chance, interval, used
 
 
 def pair(yw, ys, cw=0.1, cs=1.0, **kwargs):
@@ -22,6 +22,10 @@ def drawn(n=300, seed=0, **kwargs):
     score = hard + rng.normal(0, 0.3, n)
     known = pair(rng.random(n) > hard, rng.random(n) > 0.3 * hard, **kwargs)
     return score, known
+
+
+def test_a_hair_below_nought_is_nought():
+    assert f"{Interval(-0.04, -0.06, 0.02):.1f}" == "0.0 [-0.1, 0.0]"
 
 
 def test_apgr_of_the_best_and_the_worst_order_by_hand():
