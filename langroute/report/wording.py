@@ -31,6 +31,8 @@ _WORTH_SAYING = 0.005
 """Share below which two sums are called the same."""
 _SMALL, _NEARLY_ALL = 0.0995, 0.9905
 """Shares below and above which a percent is given a decimal: whole ones would say 0 or 100 of what is not."""
+_PICO = 12
+"""Most decimals of an amount."""
 _TOO_LATE_S = 253_402_300_799
 """The last second of the year 9999, beyond which there are no dates."""
 
@@ -46,10 +48,8 @@ def usd(amount: float | None) -> str:
 
 def _significant(amount: float) -> str:
     """Return three significant digits of an amount below 1, as few decimals as they need."""
-    digits = 2
-    while round(amount, digits) * 10 ** (digits - 2) < 1 and digits < 12:  # noqa: PLR2004 - a pico-dollar
-        digits += 1
-    return f"{amount:.{digits}f}"
+    rounded_to = int(f"{amount:.2e}".partition("e")[2])
+    return f"{amount:.{min(2 - rounded_to, _PICO)}f}"
 
 
 def percent(share: float | None) -> str:
