@@ -10,6 +10,7 @@ from langroute.cost import CostBasis, Spend, Usage
 from langroute.records import maker
 
 __all__ = [
+    "ANSWERED",
     "FUNCTION",
     "Attempt",
     "Failure",
@@ -23,6 +24,9 @@ __all__ = [
 
 FUNCTION = "function:"
 """What the name of an endpoint begins with that is a plain function, and no other's does."""
+
+ANSWERED = "answered"
+"""Under which name a function that has no answer is rejected."""
 
 
 def is_function(endpoint: str) -> bool:
@@ -127,6 +131,11 @@ class Attempt:
         """Whether the reply may be returned, should nothing better come."""
         came = self.outcome in ("accepted", "rejected") or (self.failure is not None and self.failure.usable)
         return came and all(verdict.usable for verdict in self.verdicts)
+
+    @property
+    def declined(self) -> bool:
+        """Whether a function had no answer: then no reply was rejected."""
+        return is_function(self.endpoint) and any(v.verifier == ANSWERED for v in self.verdicts)
 
     @property
     def findings(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
 from langroute.asking import ask
-from langroute.attempts import is_function
+from langroute.attempts import ANSWERED, is_function
 from langroute.beside import Glance
 from langroute.budget import Purse
 from langroute.cascade import Attempt, Call, Plan, Verdict
@@ -75,7 +75,7 @@ class Judge:
             verifiers = self._router.checks(self.plan.step, move.tier)
             if declined(reply.message):
                 reason = f"{move.tier} has no answer"
-                return (Verdict("answered", accepted=False, reason=reason, usable=False),)
+                return (Verdict(ANSWERED, accepted=False, reason=reason, usable=False),)
         found = list(self._always(move, reply))
         if not verifiers:
             return tuple(found)

@@ -22,8 +22,11 @@ from langroute.cli import app
 from langroute.decision import Decision
 from langroute.explain import explain
 from langroute.policy import StepPolicy
+from langroute.report.figures import Figures
 from langroute.testing import ScriptedChatModel, capture_decisions
+from langroute.tuning.recorded import Reading
 from langroute.tuning.replay import Logged, plan_under
+from langroute.tuning.replaying import replay_policy
 
 FUNCTION = {"function": "rule"}
 
@@ -308,3 +311,26 @@ def test_replay_plans_the_function_as_the_router_would():
     assert [rung.tier for rung in plan.rungs] == ["rule", "small", "large"]
     assert plan.rungs[0].choices[0].endpoint == "function:rule"
     assert Logged(plan, ()).start == "small"
+
+
+def test_function_without_an_answer_escalates_nothing_and_one_that_is_rejected_does(tmp_path: Path):
+    def rule(request: Any) -> str | None:
+        return None if "6 x 7" in request.question else "wrong"
+
+    checked = {**FUNCTION, "verify": [{"patterns": {"required": ["right"]}}]}
+    written = policy(checked, "small", "large", verify=["not_empty"])
+    ledger = Ledger(tmp_path / "a.db")
+    model = RoutedChatModel(written, ledger=ledger, functions={"rule": rule}).for_step("answer")
+    for asked in ("What is 6 x 7?", "What is 6 x 7, then?", "And 7 x 8?", "And 8 x 9?", "And 6 x 7 again?"):
+        model.invoke(asked)
+    ledger.flush()
+    logs = [logged for _, logged in Reading(ledger).logged()]
+    (found,) = replay_policy(Policy.load(written), {"answer": logs})
+    assert found.whatif is not None
+    assert found.basis == "measured"
+    assert found.whatif.escalated is not None
+    assert found.whatif.escalated.value == found.whatif.logged_escalated == pytest.approx(0.4)
+    figures = Figures("a.db")
+    for record in ledger.decisions():
+        figures.add(record, None)
+    assert figures.data().totals.escalated.count == 2

@@ -8,7 +8,7 @@ from typing import Any
 
 from langroute.ledger.labels import RIGHT_FROM
 from langroute.ledger.records import AttemptRecord, DecisionRecord
-from langroute.report.tally import capped
+from langroute.report.tally import capped, why_seen
 
 __all__ = ["FLAGS", "MOST_LISTED", "Listing", "finite_json"]
 
@@ -130,8 +130,9 @@ _COLUMNS = (
 
 def _flags(record: DecisionRecord, label: float | None) -> int:
     found = 0
-    for attempt in record.attempts:
-        found |= _WHYS.get(attempt.why, 0) | (8 if attempt.outcome == "failed" else 0)
+    for why in why_seen(record):
+        found |= _WHYS.get(why, 0)
+    found |= 8 if any(attempt.outcome == "failed" for attempt in record.attempts) else 0
     found |= 16 if record.mismatch is not None else 0
     found |= 32 if label is not None and label < RIGHT_FROM else 0
     return found | (64 if record.cost_usd is None else 0)

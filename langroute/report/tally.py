@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from operator import not_
 from typing import TypeVar
 
+from langroute.attempts import ANSWERED, is_function
 from langroute.ledger.labels import Label
 from langroute.ledger.records import AttemptRecord, DecisionRecord
 from langroute.report.data import Saving, Totals
@@ -39,8 +40,14 @@ def top_tier_of(record: DecisionRecord) -> str | None:
 
 
 def why_seen(record: DecisionRecord) -> Iterator[str]:
-    """Yield why each attempt was made."""
-    return (attempt.why for attempt in record.attempts)
+    """Yield why each attempt was made; what follows a function that had no answer escalates nothing."""
+    declined = False
+    for attempt in record.attempts:
+        if not (declined and attempt.why == "escalation"):
+            yield attempt.why
+        declined = is_function(attempt.endpoint) and any(
+            verdict["verifier"] == ANSWERED for verdict in attempt.verdicts or ()
+        )
 
 
 class Beside:

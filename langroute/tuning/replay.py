@@ -22,6 +22,7 @@ __all__ = [
     "Logged",
     "Replan",
     "Replayed",
+    "escalated",
     "plan_under",
     "rejudged",
     "replay",
@@ -66,6 +67,11 @@ class Replayed:
     quality: float | None
     """Quality of the reply returned, 0 where none was; None where nobody said."""
 
+    @property
+    def escalated(self) -> bool:
+        """Whether a rejected reply led to a higher tier, whether or not the log has that tier's."""
+        return escalated(self.attempts, getattr(self.move, "why", ""))
+
 
 Judge = Callable[[Attempt], Attempt | None]
 """Judges a logged reply anew; None where the log does not hold what that would take."""
@@ -102,6 +108,19 @@ def replay(logged: Logged, plan: Plan, judge: Judge | None = None) -> Replayed:
     latency_s = sum(attempt.latency_s + attempt.judged_s for attempt in attempts)
     quality = _quality(logged, move, taken) if missing is None else None
     return Replayed(tuple(attempts), move, missing, spent_usd(attempts), latency_s, quality)
+
+
+def escalated(attempts: Sequence[Attempt], next_why: str = "") -> bool:
+    """Return whether a rejected reply led to a higher tier; a function that had no answer gave no reply.
+
+    Args:
+        attempts: The attempts of a step.
+        next_why: Why the next call would be made; "" where there is none.
+    """
+    whys = [*(attempt.why for attempt in attempts[1:]), next_why]
+    return any(
+        why == "escalation" and not before.declined for before, why in zip(attempts, whys, strict=False)
+    )
 
 
 def spent_usd(attempts: Sequence[Attempt]) -> float | None:

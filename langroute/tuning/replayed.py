@@ -12,7 +12,7 @@ from langroute.ledger.records import DecisionRecord
 from langroute.tuning.guarantee import Floats
 from langroute.tuning.offpolicy import corrected, cross_fitted
 from langroute.tuning.recorded import logged_of
-from langroute.tuning.replay import Judge, Logged, rejudged, replay, spent_usd
+from langroute.tuning.replay import Judge, Logged, escalated, rejudged, replay, spent_usd
 from langroute.tuning.whatif import tier_means
 
 __all__ = ["MEASURES", "Ratings", "Replays", "Seen", "seen"]
@@ -62,7 +62,7 @@ def seen(record: DecisionRecord, label: float | None) -> Seen | None:
         record.cost_usd,
         record.spend_usd or 0.0,
         sum(attempt.latency_s + attempt.judged_s for attempt in record.attempts),
-        any(attempt.why == "escalation" for attempt in record.attempts),
+        escalated(logged.attempts),
         label,
         (record.baselines or {}) if returned else {},
     )
@@ -198,19 +198,17 @@ class Replays:
         run, means = replay(request.logged, plan, judge), self._means
         cost_usd = np.nan if run.cost_usd is None else run.cost_usd + request.spend_usd
         latency_s, tier, rated = run.latency_s, run.missing, None
-        escalated = any(attempt.why == "escalation" for attempt in run.attempts)
         if tier is None:
             at = getattr(run.move, "attempt", None)
             tier, rated = run.attempts[-1 if at is None else at].tier, run.quality
         else:
             cost_usd += means.call_usd(request, tier)
             latency_s += means.latency_s.get(tier, np.nan)
-            escalated = escalated or tier != plan.rungs[0].tier
         quality = means.quality.get(tier, np.nan) if rated is None else rated
         number = self._tiers.index(tier) if tier in self._tiers else 0
         estimated, unrated = run.missing is not None, rated is None
         doubtful = quality if unrated and not estimated else 0.0
-        found = (cost_usd, latency_s, quality, doubtful, escalated, estimated, unrated, number)
+        found = (cost_usd, latency_s, quality, doubtful, run.escalated, estimated, unrated, number)
         return tuple(map(float, found))
 
 

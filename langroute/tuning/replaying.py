@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
-from langroute.attempts import Attempt, Verdict, Why
+from langroute.attempts import Attempt, Verdict, Why, is_function
 from langroute.attempts import Outcome as Ended
 from langroute.cascade import Plan
 from langroute.policy import Policy, StepPolicy
@@ -19,6 +19,7 @@ from langroute.tuning.outcomes import Outcome
 from langroute.tuning.replay import Judge, Logged, plan_under, rejudged, rung_of
 from langroute.tuning.whatif import WhatIf, what_if
 from langroute.verifiers import VERIFIERS
+from langroute.verifiers.base import Verifier
 
 __all__ = ["StepReplay", "judge_under", "logs_of", "replay_policy"]
 
@@ -96,10 +97,20 @@ def _replayed(policy: Policy, step: str, log: Sequence[Logged], confidence: floa
 def judge_under(bound: StepPolicy) -> Judge:
     """Return how a step's checks would judge logged replies: its minimums, and only the checks it has.
 
-    A check that is not one of langroute's own, as that of a structured reply, stands as logged.
+    A check that is not one of langroute's own, as that of a structured reply, stands as logged. A function
+    before the models may have checks in their place.
     """
-    names = [verifier.name for verifier in bound.verify]
-    minimums = {each.name: minimum for each in bound.verify if (minimum := minimum_of(each)) is not None}
+    function = bound.cascade.function
+    ours = _judge(bound.verify)
+    if function is None or function.verify is None:
+        return ours
+    theirs = _judge(function.verify)
+    return lambda attempt: (theirs if is_function(attempt.endpoint) else ours)(attempt)
+
+
+def _judge(checks: Sequence[Verifier]) -> Judge:
+    names = [getattr(verifier, "label", verifier.name) for verifier in checks]
+    minimums = {each.name: minimum for each in checks if (minimum := minimum_of(each)) is not None}
     again = rejudged(minimums, names)
     dropped = VERIFIERS.keys() - set(names)
 

@@ -176,15 +176,10 @@ def _attempt_s(logged: Logged, at: int) -> float | None:
     return logged.attempts[at].latency_s + logged.attempts[at].judged_s
 
 
-def _escalates(run: Replayed) -> float:
-    next_why = getattr(run.move, "why", None) if run.missing is not None else None
-    return float("escalation" in [*(attempt.why for attempt in run.attempts), next_why])
-
-
 _QUALITY = _Kind(lambda run: run.quality, _attempt_quality, adds_up=False)
 _COST = _Kind(lambda run: run.cost_usd, _attempt_usd, adds_up=True)
 _LATENCY = _Kind(lambda run: run.latency_s, _attempt_s, adds_up=True)
-_ESCALATED = _Kind(_escalates, lambda _logged, _at: 0.0, adds_up=True)
+_ESCALATED = _Kind(lambda run: float(run.escalated), lambda _logged, _at: 0.0, adds_up=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

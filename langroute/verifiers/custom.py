@@ -71,6 +71,11 @@ class Registered(Verifier):
     """Name of the function."""
 
     @property
+    def label(self) -> str:
+        """The name that stands for the verifier's in verdicts."""
+        return self.function
+
+    @property
     def may_blame_input(self) -> bool:
         """Whether a rejection may blame the step's input: what the function returns is not known before."""
         return True
@@ -81,7 +86,7 @@ class Registered(Verifier):
         Raises:
             TypeError: It returned something else than a bool, a string or a `Verdict`.
         """
-        return (yield from _judged(case.functions[self.function], self.function, case))
+        return (yield from _judged(case.functions[self.function], self.label, case))
 
 
 def _judged(function: Callable[..., Any], label: str, case: Case) -> Generator[Any, Any, Verdict]:
