@@ -1,11 +1,13 @@
 """The one place where langroute calls a model on its own account: to judge, to compare, to classify."""
 
-from collections.abc import Generator, Sequence
+import json
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import convert_to_messages
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
+from pydantic import ValidationError
 
 from langroute.budget import Purse
 from langroute.cost import Spend
@@ -93,9 +95,41 @@ def ask(
     if schema is None:
         return Opinion(message, None, spend)
     if reply.parsed is None:
-        found = " ".join(str(reply.parsing_error or "no object in it").split())[:200]
+        found = _misfit(reply.parsing_error)
         raise UnreadableOpinion(f"{endpoint.name} gave no readable {purpose} answer: {found}", spend=spend)
     return Opinion(message, reply.parsed, spend)
+
+
+_LIMITS = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
+_NAMED = 3
+"""Fields that a sentence names."""
+
+
+def _misfit(error: BaseException | None) -> str:
+    """Return why an answer is not the object it was to be, in our words and without any of its own."""
+    while error is not None and not isinstance(error, ValidationError):
+        if isinstance(error, json.JSONDecodeError):
+            return "it is no JSON"
+        error = error.__cause__ or error.__context__
+    if error is None:
+        return "it holds no object"
+    refused = error.errors(include_url=False, include_input=False)
+    if any(item["type"] == "json_invalid" for item in refused):
+        return "it is no JSON"
+    said = list(dict.fromkeys(_refusal(item) for item in refused))
+    more = f", and {len(said) - _NAMED} more" if len(said) > _NAMED else ""
+    return ", ".join(said[:_NAMED]) + more
+
+
+def _refusal(item: Mapping[str, Any]) -> str:
+    field, given = ".".join(map(str, item["loc"]))[:60] or "it", item.get("ctx", {})
+    if item["type"] == "missing":
+        return f"{field} is missing"
+    limit = next(
+        (f"{words} {str(given[key]).removesuffix('.0')}" for key, words in _LIMITS.items() if key in given),
+        None,
+    )
+    return f"{field} must be {limit}" if limit else f"{field} is not what was asked for"
 
 
 def _lost_usd(endpoint: Endpoint, asked: Request, error: BaseException) -> float | None:

@@ -8,7 +8,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import RunnableLambda
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from langroute.accounts import pico_of
 from langroute.asking import UnreadableOpinion, ask
@@ -18,7 +18,7 @@ from langroute.effects import arun, run
 from langroute.endpoints import Endpoint
 from langroute.errors import NoReply
 from langroute.policy import ModelSpec
-from langroute.testing import ScriptedChatModel
+from langroute.testing import LoopbackProvider, ScriptedChatModel
 
 USAGE = {"input_tokens": 1_000, "output_tokens": 100, "total_tokens": 1_100}
 
@@ -27,6 +27,21 @@ class Grade(BaseModel):
     """A grade."""
 
     score: float
+
+
+class Bounded(BaseModel):
+    """A grade within its bounds."""
+
+    score: float = Field(ge=0, le=1)
+
+
+class Many(BaseModel):
+    """More fields than a sentence names."""
+
+    first: int = Field(le=0)
+    second: int = Field(le=0)
+    third: int
+    fourth: int
 
 
 class Runs(BaseCallbackHandler):
@@ -76,6 +91,39 @@ def test_an_answer_that_does_not_parse_is_an_error_that_is_paid_for(mode, answer
         drive(ask(endpoint(answer), "Grade it", purpose="judge", schema=Grade), mode)
 
     assert caught.value.spend.cost_usd == pytest.approx(0.002)
+
+
+UNREADABLE = [
+    ('{"mark": "hunter2"}', "score is missing"),
+    ('{"score": 7}', "score must be at most 1"),
+    ('{"score": "hunter2"}', "score is not what was asked for"),
+    ("hunter2", "it is no JSON"),
+    ('{"score": 0.5', "it is no JSON"),
+    ("[0.5]", "it is not what was asked for"),
+]
+
+
+@pytest.mark.parametrize(("answer", "said"), UNREADABLE)
+def test_why_an_answer_cannot_be_read_is_said_in_our_words_and_quotes_nothing_of_it(answer, said):
+    with LoopbackProvider({"judge": answer}) as provider:
+        subject = Endpoint(ModelSpec(model=provider.chat_model("judge"), name="j"), "small")
+        with pytest.raises(UnreadableOpinion) as caught:
+            run(ask(subject, "Grade it", purpose="judge", schema=Bounded))
+
+    assert str(caught.value) == f"j gave no readable judge answer: {said}"
+
+
+def test_of_many_fields_that_cannot_be_read_three_are_named():
+    with pytest.raises(UnreadableOpinion) as caught:
+        run(ask(endpoint({"first": 1, "second": 2}), "Grade it", purpose="judge", schema=Many))
+
+    said = "first must be at most 0, second must be at most 0, third is missing, and 1 more"
+    assert str(caught.value).endswith(f": {said}")
+
+
+def test_an_answer_without_an_object_is_called_so():
+    with pytest.raises(UnreadableOpinion, match="j gave no readable judge answer: it holds no object"):
+        run(ask(endpoint("hunter2"), "Grade it", purpose="judge", schema=Bounded))
 
 
 @pytest.mark.parametrize("schema", [None, Grade])
