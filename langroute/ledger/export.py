@@ -1,7 +1,7 @@
 """Decisions as files that DuckDB, pandas, Spark or Ray read: JSON Lines or Parquet, in bounded memory."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ from langroute.ledger.records import AttemptRecord, DecisionRecord, FeedbackReco
 from langroute.ledger.rows import TABLES, json_text, kind_of
 from langroute.whole import replacing
 
-__all__ = ["FORMATS", "Format", "export", "plain"]
+__all__ = ["FORMATS", "SUMMED", "Format", "export", "plain"]
 
 Format = Literal["jsonl", "parquet"]
 FORMATS: tuple[Format, ...] = ("jsonl", "parquet")
@@ -22,16 +22,25 @@ _ROWS = 5_000
 
 _NESTED = {"attempts": AttemptRecord, "feedback": FeedbackRecord, "shadows": ShadowRecord}
 
+SUMMED: Mapping[str, str] = {"cost_usd": "float", "cost_basis": "str"}
+"""Properties of a decision that its row has beside the columns: what all of it cost, so that nobody adds up
+`spend_usd`, which is a part."""
+
 _NAMES = {kind: tuple(field.name for field in fields(kind)) for kind in TABLES}
 
 
 def plain(record: Any) -> dict[str, Any]:
     """Return a decision as plain Python values, its attempts, feedback and shadows in it."""
-    own = {name: getattr(record, name) for name in _NAMES[type(record)]}
+    own = {name: getattr(record, name) for name in (*_NAMES[type(record)], *_summed(type(record)))}
     for name in _NESTED:
         if name in own:
             own[name] = [plain(each) for each in own[name]]
     return own
+
+
+def _summed(kind: type[Any]) -> Mapping[str, str]:
+    """Return what a record's row has beside its columns: property to what it holds."""
+    return SUMMED if kind is DecisionRecord else {}
 
 
 def export(
@@ -97,17 +106,16 @@ def _write_parquet(
 
 def _schema(pa: Any, kind: type[Any]) -> Any:
     types = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "Json": pa.string()}
-    return pa.schema(
-        [
-            (
-                field.name,
-                pa.list_(pa.struct(list(_schema(pa, _NESTED[field.name]))))
-                if field.name in _NESTED
-                else types[kind_of(field)],
-            )
-            for field in fields(kind)
-        ]
-    )
+    own = [
+        (
+            field.name,
+            pa.list_(pa.struct(list(_schema(pa, _NESTED[field.name]))))
+            if field.name in _NESTED
+            else types[kind_of(field)],
+        )
+        for field in fields(kind)
+    ]
+    return pa.schema([*own, *((name, types[holds]) for name, holds in _summed(kind).items())])
 
 
 def _textual(record: Any) -> dict[str, Any]:
@@ -119,4 +127,4 @@ def _textual(record: Any) -> dict[str, Any]:
             found[field.name] = [_textual(each) for each in value]
         else:
             found[field.name] = json_text(value) if kind_of(field) == "Json" else value
-    return found
+    return found | {name: getattr(record, name) for name in _summed(type(record))}

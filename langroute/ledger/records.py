@@ -199,7 +199,8 @@ class DecisionRecord:
     spend: Json
     """Calls made beside the attempts (classifiers): `purpose`, `endpoint`, `usage`, `cost_usd`."""
     spend_usd: float | None
-    """USD of the calls in `spend`; 0 without any, None where one is unknown."""
+    """USD of the calls in `spend` alone, a part of what the decision cost; 0 without any, None where one is
+    unknown. The whole is `cost_usd` of an exported row."""
     latency_s: float
     """Seconds spent in the attempts and in judging them."""
     top_usd: float | None
@@ -231,3 +232,17 @@ class DecisionRecord:
         """USD of everything: attempts, drafts, judges, classifiers, shadows; None if a part is unknown."""
         own = (cost for attempt in self.attempts for cost in (attempt.cost_usd, attempt.checks_usd))
         return total_usd((self.spend_usd, *own, *(shadow.cost_usd for shadow in self.shadows)))
+
+    @property
+    def cost_basis(self) -> str:
+        """How `cost_usd` is known: `unknown`, or as the least sure of the attempts that cost something is.
+
+        The least sure first: `estimated`, `priced`, `reported`; `cached` where LangChain's cache answered.
+        """
+        if self.cost_usd is None:
+            return "unknown"
+        found = {each.cost_basis for each in self.attempts if each.cost_usd or each.cost_basis == "cached"}
+        return next((basis for basis in _LEAST_SURE_FIRST if basis in found), "priced")
+
+
+_LEAST_SURE_FIRST = ("unknown", "estimated", "priced", "reported", "cached")

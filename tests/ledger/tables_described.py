@@ -7,6 +7,8 @@ from itertools import pairwise
 from textwrap import dedent
 from typing import Any
 
+from langroute.ledger.export import SUMMED
+from langroute.ledger.records import DecisionRecord
 from langroute.ledger.rows import COLUMNS, TABLES
 
 __all__ = ["described", "documentation"]
@@ -21,6 +23,15 @@ Generated from `records.py` by `python tests/ledger/tables_described.py`; a test
 SQLite and PostgreSQL hold the same tables. Money is in USD: a cost that nobody knows is NULL, never 0.
 Moments are in Unix seconds, durations in seconds, scores in [0, 1]. JSON stands in text columns.
 """
+
+
+_EXPORTED = """\
+## Exported decisions
+
+`langroute export` writes a decision a row: its columns, its attempts, feedback and shadows as lists, and
+
+| beside them | what it says |
+|---|---|"""
 
 
 def described(kind: type[Any]) -> dict[str, tuple[str, str]]:
@@ -53,7 +64,12 @@ def documentation() -> str:
             *rows,
             "",
         ]
-    return "\n".join(parts)
+    summed = (f"| `{name}` | {_summed(name)} |" for name in SUMMED)
+    return "\n".join([*parts, _EXPORTED, *summed, ""])
+
+
+def _summed(name: str) -> str:
+    return " ".join((inspect.getdoc(getattr(DecisionRecord, name)) or "").split())
 
 
 if __name__ == "__main__":

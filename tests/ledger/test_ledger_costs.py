@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,62 @@ def test_an_exported_line_is_the_record(ledger: Ledger, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert [line["id"] for line in lines] == [record.id for record in decisions(50, seed=6)]
     assert lines[0]["attempts"][0]["verdicts"] == next(decisions(50, seed=6)).attempts[0].verdicts
+
+
+# What an exported row costs -------------------------------------------------------------------------------
+
+
+def asked_of(file: Path, query: str) -> Any:
+    """Run a query over `rows`, the decisions exported."""
+    read = duckdb.read_parquet if file.suffix == ".parquet" else duckdb.read_json
+    rows = read(str(file))
+    return rows.query("rows", query).fetchall()
+
+
+def test_costs_of_exported_rows_add_up_to_the_bill(ledger: Ledger, tmp_path: Path) -> None:
+    fill(ledger, COUNT, seed=7)
+    ledger.export(tmp_path / "all.jsonl")
+    ledger.export(tmp_path / "all.parquet")
+    query = """SELECT step, count(*), sum(cost_usd) FROM rows
+        WHERE cost_usd IS NOT NULL AND top_usd IS NOT NULL GROUP BY step"""
+    rows = {step: figures for step, *figures in asked_of(tmp_path / "all.jsonl", query)}
+    bills = {bill.of: bill for bill in ledger.costs("step")}
+    assert rows == {step: [bill.compared, pytest.approx(bill.compared_usd)] for step, bill in bills.items()}
+    assert any(bill.unknown for bill in bills.values())
+    columns = "SELECT id, cost_usd, cost_basis FROM rows ORDER BY id"
+    assert asked_of(tmp_path / "all.parquet", columns) == asked_of(tmp_path / "all.jsonl", columns)
+
+
+def test_the_cost_of_an_exported_row_is_that_of_every_part_of_it(ledger: Ledger, tmp_path: Path) -> None:
+    fill(ledger, COUNT, seed=8)
+    ledger.export(tmp_path / "all.jsonl")
+    query = """
+        WITH a AS (SELECT id, unnest(attempts) AS a FROM rows),
+        parts AS (SELECT id, sum(a.cost_usd + a.checks_usd) AS usd,
+            bool_or(a.cost_usd IS NULL OR a.checks_usd IS NULL) AS hole FROM a GROUP BY id)
+        SELECT cost_usd, cost_basis, CASE WHEN hole THEN NULL ELSE usd + spend_usd END
+        FROM rows JOIN parts USING (id)"""
+    found = asked_of(tmp_path / "all.jsonl", query)
+    assert len(found) == COUNT
+    assert [own for own, *_ in found] == [usd and pytest.approx(usd) for *_, usd in found]
+    assert all((basis == "unknown") == (own is None) for own, basis, _ in found)
+    assert {basis for _, basis, _ in found} == {"unknown", "priced"}
+
+
+def test_how_a_whole_cost_is_known_is_how_its_least_sure_part_is() -> None:
+    def basis(*attempts: tuple[float | None, str]) -> str:
+        record = next(decisions(1))
+        made = (
+            replace(record.attempts[0], cost_usd=usd, cost_basis=how, checks_usd=0.0) for usd, how in attempts
+        )
+        return replace(record, attempts=tuple(made)).cost_basis
+
+    assert basis((0.2, "reported")) == "reported"
+    assert basis((0.2, "reported"), (0.1, "estimated"), (0.1, "priced")) == "estimated"
+    assert basis((0.2, "priced"), (None, "unknown")) == "unknown"
+    assert basis((0.0, "unknown"), (0.1, "reported")) == "reported"  # a circuit was open: nothing to know
+    assert basis((0.0, "cached")) == "cached"
+    assert basis((0.0, "unknown")) == "priced"
 
 
 def test_prices_of_the_scene_are_what_its_figures_assume() -> None:
