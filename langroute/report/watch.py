@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from langroute.errors import LedgerError
 from langroute.ledger.reading import Filter, count, decisions, span
 from langroute.report.changes import Changes, Evidence, Finding, overdue
 from langroute.report.data import Drift, Rise
 from langroute.report.drift import ALPHA, SMALL_PSI, drifts, rises
 from langroute.report.slices import Slices, recent_index, recent_since
+from langroute.report.statistics import LEAST_SLICES
 from langroute.report.tally import capped
 from langroute.report.wording import percent, rate
 
@@ -25,14 +25,18 @@ __all__ = ["Watched", "watch"]
 class Watched:
     """What a look at the ledger found."""
 
-    reference_s: float
-    """Moment of the first decision of the reference, in Unix seconds."""
-    recent_s: float
+    reference_s: float | None
+    """Moment of the first decision of the reference, in Unix seconds; None where there is no decision."""
+    recent_s: float | None
     """Moment from which on decisions are recent."""
-    until_s: float
+    until_s: float | None
     """Moment of the last decision."""
+    too_young: str | None
+    """Why nothing can be compared yet, in a sentence; None where something can."""
     drift: tuple[Drift, ...]
+    """Each measure; none where a side has no decision."""
     rises: tuple[Rise, ...]
+    """Each endpoint; none where a side has no decision."""
     findings: tuple[Finding, ...]
     """What calls for a look; empty where all is as it was, or chance."""
 
@@ -49,6 +53,8 @@ def watch(
 ) -> Watched:
     """Return what drifted or changed in the recent decisions against those before.
 
+    A ledger too young for a comparison is no error: what needs none, as a review that is overdue, is found.
+
     Args:
         store: Where the ledger is: the `store` of a `Ledger`.
         reference_s: Unix seconds from which on decisions are the reference; all that are older than the
@@ -58,21 +64,15 @@ def watch(
         evidence: When the policy's thresholds were tuned; see `langroute.report.changes`.
         now: The moment that counts as now, for reviews.
         progress: Told now and then how many decisions of how many are read.
-
-    Raises:
-        LedgerError: There is no decision, or none before or after `since_s`.
     """
+    reviews = () if policy is None else tuple(overdue(policy, (now or datetime.now(UTC)).date()))
     wanted = Filter(since_s=reference_s)
     period = span(store, wanted)
     if period is None:
-        raise LedgerError(f"the ledger {store.name} has no decision in that time: nothing can be compared")
+        said = f"the ledger {store.name} has no decision in that time"
+        return Watched(reference_s, since_s, None, said, (), (), reviews)
     first_s, last_s = period
     recent_s = recent_since(first_s, last_s) if since_s is None else since_s
-    if not first_s < recent_s <= last_s:
-        when = datetime.fromtimestamp(recent_s, UTC).isoformat(" ", "seconds")
-        raise LedgerError(
-            f"the ledger {store.name} has no decisions on both sides of {when}: say another --since"
-        )
     slices, changes = Slices(), Changes(recent_s, policy, evidence or {})
     expected, steps = count(store, wanted), dict[str, None]()
     for number, record in enumerate(decisions(store, wanted), 1):
@@ -81,12 +81,26 @@ def watch(
         changes.add(record)
         if number % 500 == 0:
             progress(number, expected)
+    one_sided = _one_sided(store.name, first_s, recent_s, last_s)
+    if one_sided is not None:
+        return Watched(first_s, recent_s, last_s, one_sided, (), (), (*changes.found(), *reviews))
     starts_s, parts = slices.all()
     recent_from = recent_index(starts_s, recent_s)
     drift, rising = drifts(parts, recent_from), rises(parts, recent_from)
-    reviews = () if policy is None else overdue(policy, (now or datetime.now(UTC)).date())
+    young = None if any(row.p_value is not None for row in drift) else _FEW
     findings = (*_drifted(drift), *_rose(rising), *changes.found(), *reviews)
-    return Watched(first_s, starts_s[recent_from], last_s, drift, rising, findings)
+    return Watched(first_s, starts_s[recent_from], last_s, young, drift, rising, findings)
+
+
+_FEW = f"the recent decisions, or those before, fall into fewer than {LEAST_SLICES} slices of time"
+
+
+def _one_sided(name: str, first_s: float, recent_s: float, last_s: float) -> str | None:
+    """Return what is said of a ledger whose decisions are all recent, or all older; None of another."""
+    if first_s < recent_s <= last_s:
+        return None
+    when, side = datetime.fromtimestamp(recent_s, UTC), "older" if recent_s <= first_s else "newer"
+    return f"the ledger {name} has no decision {side} than {when.isoformat(' ', 'seconds')}"
 
 
 def _drifted(rows: tuple[Drift, ...]) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from langroute.bindings import checks_digest
 from langroute.cli import main
 from langroute.policy import Policy
 from langroute.report.changes import MOST_TEMPLATES, overdue
+from langroute.report.statistics import LEAST_SLICES
 from langroute.tuning.writing import tuned_on
 
 COUNT = 1_200
@@ -203,8 +204,8 @@ def test_reviews_that_are_too_old_or_missing_are_found():
     ("args", "said"),
     [
         (["--since", "yesterday"], "is no moment"),
-        (["--since", "2020-01-01"], "has no decisions on both sides of"),
-        (["--reference", "2090-01-01"], "has no decision in that time"),
+        (["--since", "2090-01-01"], "--since 2090-01-01 is in the future"),
+        (["--reference", "2090-01-01"], "--reference 2090-01-01 is in the future"),
         (["--ledger", "none.db"], "there is no ledger at none.db"),
         (["--policy", "none.yaml"], "none.yaml"),
     ],
@@ -215,6 +216,53 @@ def test_bad_input_is_said_with_exit_code_2(args, said, ledger, capsys):
         main(["drift", "--ledger", ledger, *args])
     assert end.value.code == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.fixture
+def at(capsys, tmp_path):
+    """Run `langroute drift` on some decisions; gives exit code and what is said."""
+
+    def run(made, *args):
+        where = write_ledger(
+            tmp_path / f"{len(list(tmp_path.iterdir()))}.db", [(each, None) for each in made]
+        )
+        with pytest.raises(SystemExit) as end:
+            main(["drift", "--ledger", where, *args])
+        return end.value.code or 0, capsys.readouterr().out
+
+    return run
+
+
+def test_a_ledger_too_young_to_compare_is_no_error_unless_asked_strictly(at, calm):
+    """Cron may begin on the first day: nothing is wrong for as long as there is no history."""
+    few = f"fewer than {LEAST_SLICES} slices of time"
+    for made, args, said in (
+        ([], (), "has no decision in that time."),
+        (calm[:1], (), "has no decision older than 2026-"),
+        (calm[:200], ("--since", "2020-01-01"), "has no decision older than 2020-01-01"),
+        (calm[:200], ("--since", "1d", "--reference", "2026-01-01"), "has no decision newer than 2026-"),
+        (calm[:3], (), few),
+    ):
+        code, out = at(made, *args)
+        assert code == 0
+        assert "Too young to compare: " in out
+        assert said in out
+        assert "Nothing drifted" not in out
+        assert at(made, *args, "--strict")[0] == 2
+    code, out = at(calm, "--strict")
+    assert (code, "Too young" in out, "Nothing drifted or changed." in out) == (0, False, True)
+
+
+def test_what_needs_no_history_is_found_in_a_young_ledger(drift, calm):
+    policy = POLICY + "review_every_days: 30\n"
+    for made in ([], calm[:1]):
+        code, findings = drift(made, "--strict", policy=policy)
+        assert (code, named(findings)) == (1, [("review", "synthesis")])
+
+
+def test_json_says_that_a_ledger_is_too_young(at, calm):
+    assert "older than" in json.loads(at(calm[:1], "--json")[1])["too_young"]
+    assert json.loads(at(calm, "--json")[1])["too_young"] is None
 
 
 def test_the_terminal_says_what_drifted_and_ends_with_exit_code_1(ledger, capsys):
