@@ -1,7 +1,7 @@
 "use strict";
 // The charts, by plotly.js, each drawn when it comes near the window. Names are data, so markup in them is escaped.
 (() => {
-  const {data, clean, usd, percent, count, ratesOf, iso, known} = langroute;
+  const {data, clean, usd, percent, count, estimated, ratesOf, iso, known} = langroute;
   const ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"};
   const cut = (text, most) => (text.length > most ? text.slice(0, most - 1) + "\u2026" : text);
   const label = (name, most = 28) => cut(clean(name), most).replace(/[&<>]/g, (c) => ENTITIES[c]) || " ";
@@ -41,6 +41,20 @@
           annotations: [{x: recent, y: 1, xref: "x", yref: "paper", text: "last quarter", showarrow: false, xanchor: "left", yanchor: "top", xshift: 4, font: {color: colour("muted"), size: 12}}],
         }),
         said: `Spend over time. ${data.headline} ${data.lately}`,
+      };
+    },
+
+    payoff() {
+      const {periods, period_s} = data.payoff, rows = periods.filter((r) => r.share), value = (r) => r.share.value;
+      const reach = (r, end) => (known(r.share[end]) ? Math.abs(r.share[end] - value(r)) : null);
+      return {
+        traces: [{
+          type: "scatter", mode: "lines+markers", x: rows.map((r) => iso(r.start_s + period_s / 2)), y: rows.map(value), line: {color: colour("accent"), width: 1}, marker: {size: 8, color: colour("accent")},
+          error_y: {type: "data", symmetric: false, array: rows.map((r) => reach(r, "high")), arrayminus: rows.map((r) => reach(r, "low")), color: colour("accent"), thickness: 2, width: 4},
+          customdata: rows.map((r) => estimated(r.saved_usd, usd)), hovertemplate: "%{y:.0%} saved, %{customdata}<extra></extra>",
+        }],
+        layout: layout({hovermode: "closest", xaxis: axis({type: "date"}), yaxis: axis({tickformat: ".0%", rangemode: "tozero", zerolinecolor: colour("muted")})}),
+        said: `The part of the top tier's cost that was saved, over time. ${data.lately}`,
       };
     },
 

@@ -6,6 +6,7 @@ Money is in USD, times are in seconds, moments in Unix seconds. What is not know
 from dataclasses import dataclass
 
 from langroute.report.explorer import Explorer
+from langroute.report.payoff import Payoff
 from langroute.report.statistics import Kappa, Rate
 
 __all__ = [
@@ -345,7 +346,9 @@ class ReportData:
     headline: str
     assumption: str
     lately: str
-    """Whether it is still paying off, in a sentence."""
+    """Whether it is still paying off, in a sentence or two."""
+    payoff: Payoff
+    """What that rests on."""
     totals: Totals
     top: Saving | None
     """Beside the top tier everywhere; None where nothing can be compared."""

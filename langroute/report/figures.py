@@ -18,6 +18,7 @@ from langroute.report.details import (
 from langroute.report.drift import drifts, rises
 from langroute.report.flow import Ways
 from langroute.report.labels import LEAST_LABELS
+from langroute.report.payoff import Groups, Payoff, payoff
 from langroute.report.shadows import ShadowCounts
 from langroute.report.slices import Slice, Slices, recent_index, recent_since
 from langroute.report.statistics import wilson
@@ -108,6 +109,7 @@ class Figures:
         recent_from = recent_index(starts_s, recent_since(self._since_s, self._until_s))
         before = _merged(slices[:recent_from]).saving(top_tier)
         recent = _merged(slices[recent_from:]).saving(top_tier)
+        paying = self._payoff(slices, recent_from, starts_s[recent_from])
         drift = drifts(slices, recent_from)
         totals, top = self._tally.totals(), self._tally.beside.saving(top_tier)
         return ReportData(
@@ -117,7 +119,8 @@ class Figures:
             recent_s=starts_s[recent_from],
             headline=headline(totals, top),
             assumption=assumption(top, totals),
-            lately=lately(before, recent),
+            lately=lately(paying, top_tier),
+            payoff=paying,
             totals=totals,
             top=top,
             savings=self._savings(),
@@ -140,6 +143,14 @@ class Figures:
             mismatches=self._mismatch_rows(),
             omitted=self._omitted(),
         )
+
+    def _payoff(self, slices: list[Slice], recent_from: int, recent_s: float) -> Payoff:
+        parts = Groups(), Groups()
+        for number, part in enumerate(slices):
+            parts[number >= recent_from].merge(part.saved)
+        lengths_s = max(recent_s - self._since_s, 0.0), max(self._until_s - recent_s, 0.0)
+        period_s, periods = self._slices.periods()
+        return payoff(*parts, lengths_s, periods, period_s)
 
     def _savings(self) -> tuple[Saving, ...]:
         found = (beside.saving(tier) for tier, beside in self._tiers.items())

@@ -21,16 +21,18 @@ window.langroute = (() => {
 
   // Numbers ------------------------------------------------------------------------------------------------
   const grouped = new Intl.NumberFormat("en-US");
-  const cents = new Intl.NumberFormat("en-US", {style: "currency", currency: "USD"});
-  const fine = new Intl.NumberFormat("en-US", {style: "currency", currency: "USD", minimumSignificantDigits: 3, maximumSignificantDigits: 3});
+  // Ties go to the even digit, as on the command line.
+  const even = (how) => new Intl.NumberFormat("en-US", {roundingMode: "halfEven", ...how});
+  const cents = even({style: "currency", currency: "USD"});
+  const fine = even({style: "currency", currency: "USD", minimumSignificantDigits: 3, maximumSignificantDigits: 3});
+  const whole = even({maximumFractionDigits: 0});
   const known = (value) => value !== null && value !== undefined;
   const count = (value) => (known(value) ? grouped.format(value) : "");
   const usd = (value) => {
     if (!known(value)) return "unknown";
     return (Math.abs(value) >= 1 || value === 0 ? cents : fine).format(value);
   };
-  // Ties go to the even digit, as on the command line.
-  const digits = [0, 1].map((n) => new Intl.NumberFormat("en-US", {minimumFractionDigits: n, maximumFractionDigits: n, roundingMode: "halfEven", useGrouping: false}));
+  const digits = [0, 1].map((n) => even({minimumFractionDigits: n, maximumFractionDigits: n, useGrouping: false}));
   const percent = (share) => {
     if (!known(share)) return "";
     const all = share > 0.9905 && share < 1;
@@ -40,10 +42,14 @@ window.langroute = (() => {
   };
   const seconds = (value) => {
     if (!known(value)) return "";
-    if (value < 1) return (value * 1000).toFixed(0) + " ms";
-    return value < 100 ? value.toFixed(1) + " s" : grouped.format(Math.round(value)) + " s";
+    if (value < 1) return digits[0].format(value * 1000) + " ms";
+    return (value < 100 ? digits[1] : whole).format(value) + " s";
   };
   const tooFew = (labels) => (labels ? `too few labels (${grouped.format(labels)} of ${data.least_labels})` : "no labels yet");
+  const estimated = (found, written) => {
+    if (!found) return "unknown";
+    return written(found.value) + (known(found.low) ? ` (${written(found.low)} to ${written(found.high)})` : "");
+  };
   const interval = (rate) => `${percent(rate.low)} to ${percent(rate.high)}`;
   const rated = (rate, none) => {
     if (!rate) return none;
@@ -94,7 +100,7 @@ window.langroute = (() => {
   };
 
   const lead = () => {
-    const {totals, top} = data;
+    const {totals, payoff} = data, usual = payoff.recent_usd;
     say("headline", data.headline);
     say("lately", data.lately);
     say("assumption", data.assumption);
@@ -102,7 +108,8 @@ window.langroute = (() => {
       (data.ledger ? ` \u00b7 ${data.ledger}` : ""));
     const keys = [
       ["Spent", usd(totals.cost_usd), totals.unknown ? `${count(totals.unknown)} decisions of unknown cost` : "everything on the bill"],
-      ["Top tier everywhere", top ? usd(top.baseline_usd) : "unknown", top ? `for ${count(top.compared)} decisions, an estimate` : "no known price"],
+      [`Saved ${/^[a-z]/.test(payoff.per) ? "a" : "in"} ${payoff.per}`, usual ? usd(usual.value) : "unknown",
+        !usual ? "no known price" : known(usual.low) ? `${usd(usual.low)} to ${usd(usual.high)}, lately` : "too few threads for an interval"],
       ["Escalated", percent(totals.escalated.rate), interval(totals.escalated)],
       ["Calls that failed", percent(totals.failed_calls.rate), interval(totals.failed_calls)],
       ["Cheap model wrong", totals.misrouted ? percent(totals.misrouted.rate) : totals.cheap_labels ? "too few labels" : "no labels yet",
@@ -123,6 +130,13 @@ window.langroute = (() => {
       ["from (UTC)", (r) => moment(r.at_s)], ["decisions", (r) => count(r.n), "n"], ["paid", (r) => usd(r.cost), "n"],
       ["top tier everywhere", (r) => usd(r.top), "n"], ["escalated", (r) => count(r.escalated), "n"], ["failed calls", (r) => count(r.failed), "n"],
     ], rows.filter((r) => r.n));
+    const {period, periods, least_groups} = data.payoff;
+    say("payoff-note", `The part of the top tier's cost that was saved, by ${period}, with its 95\u00a0% interval where there are ${least_groups} threads for one.`);
+    if (periods.length < 2) document.querySelector('[data-chart="payoff"]').remove();
+    table("payoff", "What was saved over time, with 95 % intervals", [
+      ["from (UTC)", (r) => moment(r.start_s)], ["decisions compared", (r) => count(r.requests), "n"],
+      ["saved", (r) => estimated(r.saved_usd, usd), "n"], ["of the top tier's cost", (r) => estimated(r.share, percent), "n"],
+    ], periods, "No decision has both a known cost and a known price of the top tier.");
     table("savings", "Any one tier everywhere", [
       ["tier everywhere", (r) => r.tier], ["would have cost", (r) => usd(r.baseline_usd), "n"], ["was paid", (r) => usd(r.cost_usd), "n"],
       ["saved", (r) => percent(saved(r)) || "unknown", "n"], ["decisions compared", (r) => count(r.compared), "n"], ["left out", (r) => count(r.left_out), "n"],
@@ -239,7 +253,8 @@ window.langroute = (() => {
       "Costs are those in the ledger: price and reported usage, or an estimate where no usage was reported. An unknown cost is left out and counted, never taken as 0.",
       data.assumption,
       "A decision that gave no reply is paid for and saves nothing: the baseline counts returned replies alone.",
-      "Intervals are Wilson's, at 95 %. They hold for decisions drawn from the same traffic, and take no account of runs in which several decisions share a fate.",
+      "The interval of a saving takes threads as its units, in random groups, for the requests of one thread are alike. It holds for more of the same traffic; the doubt in the baseline, which is an estimate, is not in it.",
+      "Intervals of rates are Wilson's, at 95 %. They hold for decisions drawn from the same traffic, and take no account of runs in which several decisions share a fate.",
       "Quantiles of latency are within 1 % (a histogram with logarithmic bounds). Drift is tested by permuting slices of time, Holm-adjusted.",
       "Prompts and replies are never in this file, whatever the ledger keeps.",
       ...data.omitted,
@@ -260,5 +275,5 @@ window.langroute = (() => {
   };
 
   for (const part of [lead, spending, worksheet, flow, rates, policies, drift, notes, theme]) part();
-  return {data, clean, element, byId, say, count, usd, percent, seconds, rated, ratesOf, interval, iso, moment, known, saved, chance};
+  return {data, clean, element, byId, say, count, estimated, usd, percent, seconds, rated, ratesOf, interval, iso, moment, known, saved, chance};
 })();

@@ -7,6 +7,7 @@ from math import floor
 from langroute.admission import UNCALLED
 from langroute.ledger.records import AttemptRecord, DecisionRecord
 from langroute.report.data import Timeline
+from langroute.report.payoff import Groups, group_of
 from langroute.report.statistics import Quantiles
 from langroute.report.tally import Beside, capped, why_seen
 
@@ -23,6 +24,8 @@ __all__ = [
 MOST_SLICES = 400
 SHOWN_SLICES = 100
 """More points than this are no longer told apart on a chart."""
+MOST_PERIODS = 26
+"""Half a year of weeks; in shorter slices there would be too few threads for an interval."""
 
 _LENGTHS_S = (1, 5, 15, 60, 300, 900, 3_600, 10_800, 21_600, 86_400, 604_800, 2_419_200, 29_030_400)
 """From a second to 48 weeks, then ten times as long each; every one divides the next."""
@@ -44,7 +47,7 @@ class Slice:
     """What happened in one slice of time."""
 
     def __init__(self) -> None:
-        self.beside = Beside()
+        self.beside, self.saved = Beside(), Groups()
         self.decisions = self.escalated = self.failed_calls = self.accepted = 0
         self.difficulty: Counter[int] = Counter()
         self.latency: Counter[int] = Counter()
@@ -57,6 +60,7 @@ class Slice:
     def add(self, record: DecisionRecord, step: str, cost_usd: float | None) -> None:
         """Count one decision, under the name that its step is given."""
         self.beside.add(cost_usd, record.top_usd)
+        self.saved.add(group_of(record), cost_usd, record.top_usd)
         self.decisions += 1
         self.escalated += "escalation" in why_seen(record)
         self.failed_calls += sum(attempt.outcome == "failed" for attempt in record.attempts)
@@ -77,6 +81,7 @@ class Slice:
     def merge(self, other: "Slice") -> None:
         """Count everything that another has counted."""
         self.beside.merge(other.beside)
+        self.saved.merge(other.saved)
         for name in ("decisions", "escalated", "failed_calls", "accepted"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("difficulty", "latency", "steps", "calls", "failed"):
@@ -125,6 +130,21 @@ class Slices:
         numbers = range(self._first, self._last + 1)
         starts_s = [float(number * self.length_s + _MONDAY_S) for number in numbers]
         return starts_s, [self._found.get(number) or Slice() for number in numbers]
+
+    def periods(self) -> tuple[float, list[tuple[float, Groups]]]:
+        """Return how long at most 26 slices are, in seconds, and what each saved, with its start."""
+        level = self._level
+        while self._last // self._times(level) - self._first // self._times(level) >= MOST_PERIODS:
+            level += 1
+        times, found = self._times(level), dict[int, Groups]()
+        for number, part in sorted(self._found.items()):
+            found.setdefault(number // times, Groups()).merge(part.saved)
+        length_s = _length_s(level)
+        return length_s, [(number * length_s + _MONDAY_S, groups) for number, groups in found.items()]
+
+    def _times(self, level: int) -> int:
+        """Return how many of today's slices one of a level holds."""
+        return _length_s(level) // self.length_s
 
     def shown(self) -> Timeline:
         """Return the slices as a chart shows them: no more than 100, in the same steps of length."""

@@ -18,12 +18,27 @@ __all__ = [
     "kappa",
     "psi",
     "shift",
+    "student_95",
     "wilson",
 ]
 
 
 Z_95 = 1.959963984540054
 """The normal quantile of a two-sided 95 % interval."""
+
+
+def student_95(freedom: int) -> float:
+    """Return Student's quantile of a two-sided 95 % interval, for 9 degrees of freedom or more within 0.001.
+
+    The first terms of its expansion about the normal one (Abramowitz and Stegun 1972, 26.7.5).
+    """
+    z, v = Z_95, freedom
+    return (
+        z
+        + (z**3 + z) / (4 * v)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
+    )
 
 
 @dataclass(frozen=True, slots=True)

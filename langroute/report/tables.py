@@ -10,7 +10,7 @@ from langroute.redaction import printable
 from langroute.report.data import ArmRow, Drift, ReportData, Rise, Saving, StepRow, Totals, VerifierRow
 from langroute.report.explorer import DIFFICULTY, Explorer, Outlook, StepExplorer
 from langroute.report.statistics import Rate
-from langroute.report.wording import beyond_chance, day, percent, rate, seconds, too_few, usd
+from langroute.report.wording import beyond_chance, day, estimated, percent, rate, seconds, too_few, usd
 
 __all__ = ["drift_tables", "explored", "tables"]
 
@@ -75,6 +75,7 @@ def _parts(data: ReportData) -> Iterator[RenderableType]:
     yield _said(data.assumption, "dim")
     yield _said(f"{data.totals.decisions:,} decisions, {day(data.since_s)} to {day(data.until_s)} UTC", "dim")
     yield _table("what was paid", _paid_columns(), _with_all(data))
+    yield _table(f"saved, by {data.payoff.period}", _PERIODS, data.payoff.periods)
     yield _table("any one tier everywhere", _SAVINGS, data.savings)
     yield _table("how often, with 95 % intervals", _rate_columns(data), _with_all(data))
     yield _table("routing worksheet", _WORKSHEET, data.steps)
@@ -159,6 +160,13 @@ def _rate_columns(data: ReportData) -> list[_Column]:
     ]
     return found
 
+
+_PERIODS: list[_Column] = [
+    ("from (UTC)", lambda row: day(row.start_s), False),
+    ("compared", lambda row: f"{row.requests:,}", True),
+    ("saved", lambda row: estimated(row.saved_usd, usd), True),
+    ("of the top tier's cost", lambda row: estimated(row.share, percent), True),
+]
 
 _SAVINGS: list[_Column] = [
     ("tier everywhere", lambda row: row.tier, False),

@@ -1,8 +1,11 @@
 """The sentences of a report, and how its numbers are written: the same in the terminal and on the page."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from langroute.report.data import Saving, Totals
+from langroute.report.payoff import WORTH_SAYING, Estimate, Payoff
 from langroute.report.statistics import Kappa, Rate
 
 __all__ = [
@@ -10,10 +13,12 @@ __all__ = [
     "assumption",
     "beyond_chance",
     "day",
+    "estimated",
     "headline",
     "lately",
     "percent",
     "rate",
+    "saved",
     "seconds",
     "too_few",
     "usd",
@@ -27,12 +32,8 @@ LABELS = (
 )
 """What rates by labels rest on; to be shown wherever they are."""
 
-_WORTH_SAYING = 0.005
-"""Share below which two sums are called the same."""
 _SMALL, _NEARLY_ALL = 0.0995, 0.9905
 """Shares below and above which a percent is given a decimal: whole ones would say 0 or 100 of what is not."""
-_PICO = 12
-"""Most decimals of an amount."""
 _TOO_LATE_S = 253_402_300_799
 """The last second of the year 9999, beyond which there are no dates."""
 
@@ -41,15 +42,14 @@ def usd(amount: float | None) -> str:
     """Return an amount in USD: cents from a dollar on, else three significant digits; `unknown` for None."""
     if amount is None:
         return "unknown"
-    if abs(amount) >= 1 or amount == 0:
-        return f"${amount:,.2f}" if amount >= 0 else f"-${-amount:,.2f}"
-    return f"{'-' if amount < 0 else ''}${_significant(abs(amount))}"
+    size = _decimal(abs(amount))
+    written = f"{size:,.2f}" if size >= 1 or not size else f"{Decimal(f'{size:.2e}'):f}"
+    return f"{'-' if amount < 0 else ''}${written}"
 
 
-def _significant(amount: float) -> str:
-    """Return three significant digits of an amount below 1, as few decimals as they need."""
-    rounded_to = int(f"{amount:.2e}".partition("e")[2])
-    return f"{amount:.{min(2 - rounded_to, _PICO)}f}"
+def _decimal(value: float) -> Decimal:
+    """Return a number as it is written; so it rounds here as on the page, ties to the even digit."""
+    return Decimal(repr(float(value)))
 
 
 def percent(share: float | None) -> str:
@@ -57,7 +57,7 @@ def percent(share: float | None) -> str:
     if share is None:
         return "unknown"
     nearly_all = _NEARLY_ALL < share < 1
-    written = f"{share * 100:.{1 if abs(share) < _SMALL or nearly_all else 0}f}"
+    written = f"{_decimal(share * 100):.{1 if abs(share) < _SMALL or nearly_all else 0}f}"
     if nearly_all and written == "100.0":
         return "> 99.9%"
     return f"{'0.0' if written == '-0.0' else written}%"
@@ -86,7 +86,9 @@ def seconds(value: float | None) -> str:
     """Return a duration: `340 ms`, `1.2 s`; "" for None."""
     if value is None:
         return ""
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s" if value < 100 else f"{value:,.0f} s"  # noqa: PLR2004
+    if value < 1:
+        return f"{_decimal(value * 1000):.0f} ms"
+    return f"{_decimal(value):.1f} s" if value < 100 else f"{_decimal(value):,.0f} s"  # noqa: PLR2004
 
 
 def day(moment_s: float) -> str:
@@ -103,7 +105,7 @@ def headline(totals: Totals, top: Saving | None) -> str:
     beside = (
         f"{usd(top.cost_usd)} were paid; tier {top.tier} everywhere would have cost {usd(top.baseline_usd)}."
     )
-    if abs(top.share) < _WORTH_SAYING:
+    if abs(top.share) < WORTH_SAYING:
         return f"Routing saved nothing: {beside}"
     if top.share > 0:
         return f"Routing saved {percent(top.share)}: {beside}"
@@ -129,14 +131,66 @@ def assumption(top: Saving | None, totals: Totals) -> str:
     return said
 
 
-def lately(before: Saving | None, recent: Saving | None) -> str:
-    """Return whether routing still pays off, in a sentence."""
-    if before is None or recent is None or before.share is None or recent.share is None:
-        return "Whether it is still paying off cannot be said yet: the period is too short."
-    now, then = percent(abs(recent.share)), percent(abs(before.share))
-    was = f"{'saved' if before.share >= 0 else 'lost'} {then} before"
-    if abs(recent.share) < _WORTH_SAYING:
-        return f"It no longer pays off: in the last quarter of the period routing saved nothing; it {was}."
-    if recent.share < 0:
-        return f"It no longer pays off: in the last quarter of the period routing lost {now}; it {was}."
-    return f"It is still paying off: in the last quarter of the period routing saved {now}; it {was}."
+def lately(found: Payoff, tier: str) -> str:
+    """Return whether routing still pays off: yes, no, or that nobody can say, each with the number."""
+    asked = f"Still paying off? {found.verdict[0].upper()}{found.verdict[1:]}:"
+    recent = found.recent_usd
+    if recent is None:
+        return f"{asked} in the last quarter of the period no decision can be compared."
+    share = found.recent_share
+    part = f", {percent(abs(share.value))} of what tier {tier} would have cost" if share else ""
+    said = f"in the last quarter of the period routing {saved(recent.value)} {_each(found)}"
+    if recent.low is None or recent.high is None:
+        few = f"too few threads for an interval ({found.groups:,} of {found.least_groups})"
+        return f"{asked} {said}{part}, but that rests on {few}.{_whole(found)}"
+    if found.verdict == "cannot say yet":
+        return f"{asked} {said}, but anything {_from_to(recent)} may be chance.{_whole(found)}"
+    return f"{asked} {said} (95 % interval: {_from_to(recent)}){part}.{_trend(found)}"
+
+
+def saved(amount_usd: float) -> str:
+    """Return `saved $1.20`, or `lost` where it is a loss."""
+    return f"{'lost' if amount_usd < 0 else 'saved'} {usd(abs(amount_usd))}"
+
+
+def _each(found: Payoff) -> str:
+    return f"a {found.per}" if found.per in ("week", "day") else f"in {found.per}"
+
+
+def _from_to(found: Estimate) -> str:
+    """Return an interval in words: where its ends differ in sign, both are named."""
+    low, high = found.low or 0.0, found.high or 0.0
+    if low < 0 < high:
+        return f"from a loss of {usd(-low)} to a saving of {usd(high)}"
+    near, far = sorted((abs(low), abs(high)))
+    return f"{usd(near)} to {usd(far)}"
+
+
+def estimated(found: Estimate | None, written: Callable[[float], str]) -> str:
+    """Return a figure with its 95 % interval, where there is one: `$1.20 ($0.90 to $1.50)`."""
+    if found is None:
+        return "unknown"
+    if found.low is None or found.high is None:
+        return written(found.value)
+    return f"{written(found.value)} ({written(found.low)} to {written(found.high)})"
+
+
+def _whole(found: Payoff) -> str:
+    """Return what the whole period says, where the last quarter says too little."""
+    whole = found.whole_usd
+    if whole is None or whole.low is None:
+        return ""
+    return f" In the whole period it {saved(whole.value)} {_each(found)} (95 % interval: {_from_to(whole)})."
+
+
+def _trend(found: Payoff) -> str:
+    """Return how the part that is saved has changed."""
+    before, change = found.before_share, found.change
+    if before is None or change is None:
+        return ""
+    was = f" Before it {'saved' if before.value >= 0 else 'lost'} {percent(abs(before.value))}"
+    if change.low is None or change.high is None:
+        return f"{was}, of too few threads to compare."
+    if change.low <= 0 <= change.high:
+        return f"{was}: the difference may be chance."
+    return f"{was}: it saves {'more' if change.value > 0 else 'less'} now, and that is hardly chance."

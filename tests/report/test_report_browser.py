@@ -67,7 +67,7 @@ def test_it_opens_draws_every_chart_and_asks_for_nothing(shown, data):
     shown.page.evaluate("langroute.drawAll()")
     drawn = shown.page.evaluate("""[...document.querySelectorAll("[data-chart]")].map((place) =>
         [place.dataset.chart, place.querySelectorAll("svg.main-svg").length, place.ariaLabel])""")
-    assert len(drawn) == 9
+    assert len(drawn) == 10
     assert all(svgs >= 1 and said for _, svgs, said in drawn), drawn
     assert shown.quiet()
 
@@ -84,7 +84,7 @@ def test_every_table_has_its_rows_headings_and_name(shown):
     tables = shown.page.evaluate("""[...document.querySelectorAll("table")].map((table) =>
         [table.caption.textContent, table.tHead.rows[0].cells.length, table.tBodies[0].rows.length,
          [...table.tHead.rows[0].cells].every((cell) => cell.scope === "col")])""")
-    assert len(tables) == 13
+    assert len(tables) == 14
     assert all(caption and columns and lines and scoped for caption, columns, lines, scoped in tables)
 
 

@@ -251,6 +251,12 @@ def test_numbers_are_written_for_people():
     assert [percent(x) for x in (None, 0, 0.004, 0.0999, 0.5, 0.993, 0.9999, 1, -0.0001, -4.56)] == [
         *("unknown", "0.0%", "0.4%", "10%", "50%", "99.3%", "> 99.9%", "100%", "0.0%", "-456%"),
     ]
+    assert [usd(x) for x in (0.00997259, 0.99951, 0.0001235, 1.005)] == [
+        "$0.00997",
+        "$1.00",
+        "$0.000124",
+        "$1.00",
+    ]
     assert [seconds(x) for x in (None, 0.34, 1.25, 250)] == ["", "340 ms", "1.2 s", "250 s"]
     assert (too_few(0, 20), too_few(3, 20)) == ("no labels yet", "too few labels (3 of 20)")
     assert Saving("large", 1, 0, 2.0, 4.0).share == 0.5
