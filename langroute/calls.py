@@ -15,10 +15,9 @@ from pydantic import ValidationError
 from langroute.admission import Admission
 from langroute.cascade import Call, Failure, Plan
 from langroute.decision import Decision
-from langroute.direct import acall, call, plain, prompt_of
+from langroute.direct import acall, call, prompt_of
 from langroute.errors import DoubledReply, ForeignReply, MixedReply, OversizeReply, PartialStream
 from langroute.gates import Commit, Gate, Joint
-from langroute.inplace import inplace
 from langroute.pieces import Pieces, heard
 from langroute.records import maker
 from langroute.replies import Reply
@@ -92,15 +91,14 @@ class ModelCall:
     async def aperform(self) -> Any:
         """Make the call and await the whole reply; under a limit in a task, which costs 30 us more.
 
-        Whatever a given model's call does, a cancelled caller goes on.
+        Whatever a call under a limit does, a cancelled caller goes on.
         """
         config, pieces = heard(self.config, self.model)  # not in the call's own task, which it is to end
-        if self.limits.total_s is not None or not (self.line or plain(self.target)):
+        if self.limits.total_s is not None:
             return await awhole(lambda: self._acall(config, pieces), self.limits.total_s, self.endpoint)
         token, asked = None if LINE.get() is self.line else LINE.set(self.line), cancellations()
         try:
-            work = self._acall(config, pieces)
-            reply = await (inplace(work, self.endpoint) if self.line is None else work)
+            reply = await self._acall(config, pieces)
         finally:
             if token is not None:
                 LINE.reset(token)

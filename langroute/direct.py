@@ -17,7 +17,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 
 from langroute.targets import Target
 
-__all__ = ["acall", "call", "passed_on", "plain", "prompt_of"]
+__all__ = ["acall", "call", "passed_on", "prompt_of"]
 
 _COMPLETE = frozenset(
     {"callbacks", "tags", "metadata", "run_name", "run_id", "recursion_limit", "max_concurrency"}
@@ -64,7 +64,6 @@ def _host_is_known() -> bool:
 _KNOWN = _host_is_known()
 _INVOKE, _AINVOKE = BaseChatModel.invoke, BaseChatModel.ainvoke
 _PROMPT, _APROMPT = BaseChatModel.generate_prompt, BaseChatModel.agenerate_prompt
-_AGENERATE = BaseChatModel.agenerate
 _CONVERT = BaseChatModel._convert_input  # noqa: SLF001 - looked at, not called
 
 
@@ -79,24 +78,16 @@ def call(target: Target, messages: Sequence[BaseMessage], config: RunnableConfig
     return model.generate([list(messages)], **passed_on(config), **target.kwargs).generations[0][0].message
 
 
-def plain(target: Target) -> bool:
-    """Whether nothing of a model's own is awaited before the host makes a task for its reply.
-
-    Nor in that place, then: the host awaits each reply in a task, beside its callbacks.
-    """
-    kind: Any = type(target.runnable)
-    own = kind.ainvoke is _AINVOKE and kind.agenerate_prompt is _APROMPT and kind.agenerate is _AGENERATE
-    return bool(own and _KNOWN and kind._convert_input is _CONVERT)  # noqa: SLF001
-
-
 async def acall(target: Target, messages: Sequence[BaseMessage], config: RunnableConfig) -> Any:
     """Await what a target replies to the messages.
 
     A cancellation raised inside the model is raised as what it is: `agenerate` of langchain-core 1.7
     takes it for a result and trips over it with an `AttributeError`.
     """
+    kind: Any = type(target.runnable)
+    own = kind.ainvoke is _AINVOKE and kind.agenerate_prompt is _APROMPT and kind._convert_input is _CONVERT  # noqa: SLF001
     try:
-        if not plain(target):
+        if not (own and _KNOWN):
             given = prompt_of(messages) if target.prompted else messages
             return await target.runnable.ainvoke(given, config, **target.kwargs)
         model: Any = target.runnable
