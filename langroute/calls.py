@@ -126,7 +126,7 @@ class ModelCall:
         config, pieces = heard(self.config, self.model)
         token = None if LINE.get() is self.line else LINE.set(self.line)  # to set one costs ten looks
         try:
-            reply = call(self.target, self.messages, config)
+            reply = call(self._read(pieces), self.messages, config)
         except ValidationError as error:
             reply = self._outlived(error, pieces)
         finally:
@@ -138,10 +138,16 @@ class ModelCall:
         if LINE.get() is not self.line:
             LINE.set(self.line)  # in a task of its own
         try:
-            reply = await acall(self.target, self.messages, config)
+            reply = await acall(self._read(pieces), self.messages, config)
         except ValidationError as error:
             reply = self._outlived(error, pieces)
         return reply if pieces is None else pieces.whole(reply)
+
+    def _read(self, pieces: Pieces | None) -> Target:
+        """Return what is called, its stream read where the model may stream: not all tell their run of it."""
+        if pieces is None:
+            return self.target
+        return replace(self.target, runnable=pieces.reading(self.target.runnable))
 
     def _outlived(self, error: ValidationError, pieces: Pieces | None) -> AIMessage:
         if pieces is None or not isinstance(self.target.runnable, BaseChatModel):

@@ -39,9 +39,8 @@ class Pieces(Heeding):
         self._chunks.clear()
         self.usage.clear()
 
-    def on_llm_new_token(self, *_: Any, chunk: Any = None, **__: Any) -> None:
-        """Take one piece of a streamed reply, if anybody still wants it."""
-        super().on_llm_new_token(chunk=chunk)
+    def _take(self, chunk: Any) -> None:
+        super()._take(chunk)
         if (message := getattr(chunk, "message", None)) is not None:
             self._texts.append(message_text(message))
             self._chunks.append(message)

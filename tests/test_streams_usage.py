@@ -1,6 +1,6 @@
 """What a stream used: told in every chunk, in parts, or in a way that is no number."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -98,19 +98,32 @@ class Counting(ScriptedChatModel):
             yield made
 
 
-def streamed_in_a_graph(model: Any) -> Attempt:
+def chunks_of(graph: Any) -> str:
+    return "".join(message.text for message, _ in graph.stream(ASKED, stream_mode="messages"))
+
+
+def events_of(graph: Any) -> str:
+    return "".join(str(message.text) for message in graph.stream_events(ASKED, version="v3").messages)
+
+
+ASKED = {"messages": [("user", "When?")]}
+IN_GRAPHS = [chunks_of, events_of]
+
+
+def streamed_in_a_graph(model: Any, shown: Callable[[Any], str]) -> Attempt:
     """Return the attempt of a call that a graph's stream of messages shows."""
     graph = StateGraph(MessagesState)
     graph.add_node("ask", lambda state: {"messages": [model.invoke(state["messages"])]})
     graph.add_edge(START, "ask")
     with capture_decisions() as decisions:
-        shown = list(graph.compile().stream({"messages": [("user", "When?")]}, stream_mode="messages"))
-    assert "".join(message.text for message, _ in shown).strip() == GOOD
+        assert shown(graph.compile()).strip() == GOOD
     return decisions[0].attempts[0]
 
 
-def test_reply_that_is_streamed_into_a_graphs_stream_is_billed_once() -> None:
-    attempt = streamed_in_a_graph(routed({"small-a": Counting(reply=GOOD)}))
+@pytest.mark.parametrize("tells", [True, False])
+@pytest.mark.parametrize("shown", IN_GRAPHS)
+def test_reply_that_is_streamed_into_a_graphs_stream_is_billed_once(shown: Any, *, tells: bool) -> None:
+    attempt = streamed_in_a_graph(routed({"small-a": Counting(reply=GOOD, tells=tells)}), shown)
     assert attempt.usage == Usage(10, GOOD.count(" "))
 
 
@@ -141,6 +154,7 @@ async def test_stream_that_is_read_in_a_thread_is_billed_once(mode: str) -> None
     assert decisions[0].attempts[0].usage == Usage(10, 5)
 
 
-def test_reply_in_a_graphs_stream_outlives_usage_that_the_host_refuses() -> None:
-    attempt = streamed_in_a_graph(routed({"small-a": Miscounting(reply=GOOD)}))
+@pytest.mark.parametrize("shown", IN_GRAPHS)
+def test_reply_in_a_graphs_stream_outlives_usage_that_the_host_refuses(shown: Any) -> None:
+    attempt = streamed_in_a_graph(routed({"small-a": Miscounting(reply=GOOD)}), shown)
     assert (attempt.outcome, attempt.cost_basis) == ("accepted", "estimated")
