@@ -63,6 +63,13 @@ def test_the_first_call_is_the_first_choice_of_the_first_rung():
     assert next_move(PLAN, ()) == Call("small", "a", "start")
 
 
+def test_a_step_starts_at_the_first_tier_of_models_whatever_function_is_asked_before():
+    asked = Rung("multiply", (Choice("function:multiply"),))
+
+    assert PLAN.start == "small"
+    assert replace(PLAN, rungs=(asked, *PLAN.rungs[1:])).start == "large"
+
+
 def test_an_accepted_reply_ends_the_step():
     accepted = Attempt("small", "b", "fallback", "accepted", verdicts=(GOOD,))
 

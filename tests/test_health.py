@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
-from langroute.breaker import _MENDED_BY_A_PERSON, NOT_ITS_FAULT
+from langroute.breaker import _MENDED_BY_A_PERSON, NOT_ITS_FAULT, WINDOW_S, Breaker
 from langroute.failures import Kind
 from langroute.health import NO_TICKET, Health, Obstacle
 
@@ -103,6 +103,13 @@ def test_more_than_half_of_nine_open_nothing_nor_does_a_good_call(health: Health
     assert state(health) == "closed"
     serve(health)
     assert (state(health), health.state(A)["failed"], health.state(A)["good"]) == ("closed", 5, 5)
+
+
+def test_good_calls_are_forgotten_with_the_next_one_after_their_window() -> None:
+    breaker = Breaker()
+    for now_s in range(1_000):  # one a second, and never a failure that would look for old ones
+        breaker.succeed(float(now_s))
+    assert len(breaker.outcomes) == WINDOW_S
 
 
 def test_fewer_than_half_open_nothing(health: Health, clock: Clock) -> None:

@@ -14,6 +14,7 @@ from langroute.attempts import Attempt
 from langroute.budget import Budget, Limit, Purse
 from langroute.cost import Price, Usage, usage_of
 from langroute.endpoints import Endpoint, Endpoints
+from langroute.functions import FunctionModel
 from langroute.policy import BudgetPolicy, ModelSpec
 from langroute.request import Request
 from langroute.spending import (
@@ -206,6 +207,15 @@ def test_a_guess_counts_the_whole_prompt_and_what_came_at_the_price_of_that_prom
     assert guess(banded(), of_tokens(101), 0) == (Usage(101, 0), pytest.approx(202 / 1e6))
     assert guess(endpoint(), asked(kwargs={"model": "other"}), 9) is None
     assert guess(unpriced(), asked(), 9) is None
+
+
+def test_a_plain_function_costs_nothing_whatever_it_does() -> None:
+    function = endpoint(model=FunctionModel(name="multiply", function=str), price=None)
+    attempt = Attempt("multiply", "function:multiply", "start", "failed")
+    assert worst_usd(function, of_tokens(20), 500) == 0.0
+    assert bill(function, of_tokens(20), AIMessage("42")) == (None, 0.0, "priced")
+    found = guessed(attempt, function, of_tokens(20), 8)
+    assert (found.usage, found.cost_usd, found.cost_basis) == (None, 0.0, "priced")
 
 
 def test_an_attempt_without_a_bill_is_marked_as_estimated_where_there_is_a_price() -> None:
