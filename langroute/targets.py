@@ -28,7 +28,7 @@ from langroute.records import maker
 from langroute.request import EMPTY, Request
 from langroute.verifiers.finish import ending
 
-__all__ = ["BoundSchema", "BoundTools", "Target", "openai_tool", "target"]
+__all__ = ["BoundSchema", "BoundTools", "Target", "made_target", "openai_tool", "target"]
 
 
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
@@ -48,7 +48,7 @@ class Target:
     """Whether it is called with a prompt; else with the messages as they are."""
 
 
-_made_target = maker(Target)
+made_target = maker(Target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ def target(endpoint: Endpoint, request: Request) -> Target:
         model = model.model_copy(update=dict(request.overrides))
         key = (endpoint, *sorted(request.overrides.items()))
     if request.binding is None:
-        return _made_target(model, {**endpoint.bound_kwargs, **request.kwargs}, endpoint.bound_config)
+        return made_target(model, {**endpoint.bound_kwargs, **request.kwargs}, endpoint.bound_config)
     bound: Target = request.binding.bind(endpoint, model, key)
     return replace(bound, kwargs={**bound.kwargs, **request.kwargs}) if request.kwargs else bound
 

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 from agents import FINAL, STEPS, agent, calls, delete_file, search, used
@@ -13,9 +14,12 @@ from langchain.agents.middleware import AgentMiddleware, ModelRequest, wrap_mode
 from langchain_core.exceptions import ModelConnectionError
 from langchain_core.messages import HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
+from langchain_core.tracers.langchain import LangChainTracer
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphInterrupt, ParentCommand
 from langgraph.types import Command, interrupt
+from langsmith import Client
+from langsmith.run_helpers import get_current_run_tree
 
 from langroute import PolicyError, RoutedChatModel
 from langroute.errors import AllAttemptsFailed, ApprovalRequired
@@ -49,6 +53,26 @@ async def ask(routed: Any, mode: str, given: Any = ASKED, **config: Any) -> dict
 both = pytest.mark.parametrize("mode", ["invoke", "ainvoke"])
 
 # The host's request ----------------------------------------------------------------------------------------
+
+
+@both
+async def test_what_a_model_traces_stands_under_the_run_of_its_step(mode):
+    runs = []
+
+    class Traced(ScriptedChatModel):
+        def _generate(self, *args: Any, **kwargs: Any) -> Any:
+            runs.append(get_current_run_tree().name)
+            return super()._generate(*args, **kwargs)
+
+    policy = {
+        "tiers": {
+            name: {"models": [{"model": Traced(reply="two"), "name": name}]} for name in ("small", "large")
+        },
+        "default": {"cascade": ["small", "large"], "verify": ["no_refusal"]},
+    }
+    routed = create_agent(ScriptedChatModel(reply="-"), middleware=[StepRoutingMiddleware(policy)])
+    await ask(routed, mode, callbacks=[LangChainTracer(client=create_autospec(Client, instance=True))])
+    assert runs == ["langroute"]
 
 
 def test_request_for_the_chosen_model_is_what_the_installed_override_makes():
