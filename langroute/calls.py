@@ -10,7 +10,6 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.prompt_values import ChatPromptValue
 from langchain_core.runnables import RunnableConfig
-from pydantic import ValidationError
 
 from langroute.admission import Admission
 from langroute.cascade import Call, Failure, Plan
@@ -18,6 +17,7 @@ from langroute.decision import Decision
 from langroute.direct import acall, call, prompt_of
 from langroute.errors import DoubledReply, ForeignReply, MixedReply, OversizeReply, PartialStream
 from langroute.gates import Commit, Gate, Joint
+from langroute.heeding import OUTLIVED
 from langroute.pieces import Pieces, heard
 from langroute.records import maker
 from langroute.replies import Reply
@@ -127,7 +127,7 @@ class ModelCall:
         token = None if LINE.get() is self.line else LINE.set(self.line)  # to set one costs ten looks
         try:
             reply = call(self._read(pieces), self.messages, config)
-        except ValidationError as error:
+        except OUTLIVED as error:
             reply = self._outlived(error, pieces)
         finally:
             if token is not None:
@@ -139,7 +139,7 @@ class ModelCall:
             LINE.set(self.line)  # in a task of its own
         try:
             reply = await acall(self._read(pieces), self.messages, config)
-        except ValidationError as error:
+        except OUTLIVED as error:
             reply = self._outlived(error, pieces)
         return reply if pieces is None else pieces.whole(reply)
 
@@ -149,7 +149,7 @@ class ModelCall:
             return self.target
         return replace(self.target, runnable=pieces.reading(self.target.runnable))
 
-    def _outlived(self, error: ValidationError, pieces: Pieces | None) -> AIMessage:
+    def _outlived(self, error: Exception, pieces: Pieces | None) -> AIMessage:
         if pieces is None or not isinstance(self.target.runnable, BaseChatModel):
             raise error  # what a chain refuses may be its parser's business
         return pieces.outlived(error)

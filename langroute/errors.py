@@ -16,6 +16,7 @@ Beside them stand the faults that langroute itself finds in a call; each is one 
 
     CallFault
     ├── AbandonedCalls                       too many late calls are still running on the endpoint
+    ├── BrokenArguments                      a tool call's arguments are no JSON, and too long to be mended
     ├── DoubledReply                         every piece of the stream came twice
     ├── ForeignReply                         a continuation that does not begin where the reply broke off
     ├── FunctionFault                        a function that stands before the models raised
@@ -37,6 +38,7 @@ __all__ = [
     "AbandonedCalls",
     "AllAttemptsFailed",
     "ApprovalRequired",
+    "BrokenArguments",
     "BudgetExceeded",
     "CallFault",
     "DoubledReply",
@@ -204,6 +206,10 @@ class AbandonedCalls(CallFault):
     """The endpoint was not called, because too many late calls are still running on it."""
 
     kind = "overloaded"
+
+
+class BrokenArguments(CallFault):
+    """The arguments of a tool call are no JSON, and too long for LangChain to mend them in time."""
 
 
 class DoubledReply(CallFault):

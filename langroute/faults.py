@@ -6,6 +6,7 @@ returned with its finish reason where nothing better comes.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -39,24 +40,12 @@ _THOUGHTS = frozenset(
 )
 """Content blocks, and extra fields, that only tell how a model came to its reply."""
 
-_BROKEN = frozenset(
-    {
-        "abort",
-        "cancelled",
-        "error",
-        "failed",
-        "finish_reason_unspecified",
-        "in_progress",
-        "incomplete",
-        "malformed_function_call",
-        "malformed_model_output",
-        "malformed_response",
-        "malformed_tool_use",
-        "other",
-        "unexpected_tool_call",
-    }
+_BROKEN = re.compile(
+    r"abort|cancel|disconnect|error|fail|in_progress|incomplete|insufficient|interrupt|malformed|other$"
+    r"|overload|preempt|rate_limit|repetition|time_?d?_?out|unexpected|unspecified"
 )
-"""Words of providers that gave up on their own reply: OpenAI's responses, Google, Bedrock, vLLM."""
+"""In the words of providers that gave up on their own reply: OpenAI's responses, Google, Bedrock, vLLM,
+DeepSeek, Zhipu, Moonshot."""
 
 _QUOTED_CHARS = 200
 
@@ -82,8 +71,10 @@ def _looked_into(message: AIMessage, request: Request, endpoint: Endpoint, *, ju
     if message.invalid_tool_calls and not (judged and ending(message) is None):
         told = told or f"the arguments of {_names(message.invalid_tool_calls)} cannot be read"
     says = _says(message)
-    if told is None and words and words[0] in _PLAIN and says and refusal_text(message) is None:
+    if told is None and words and _ends_well(words) and says and refusal_text(message) is None:
         return None
+    if words == ("tool_calls",) and not (calls or message.invalid_tool_calls):
+        told = told or "the reply ends in tool calls, and there are none"
     if not (says or calls) and _calls_a_function(message, request, endpoint):
         told = told or "the reply calls a function in a form that nobody asked for"
     if told is not None:
@@ -94,6 +85,10 @@ def _looked_into(message: AIMessage, request: Request, endpoint: Endpoint, *, ju
     return _ended_badly(message, request, endpoint) or (
         _fault("bad_response", "the reply is empty") if silent and not request.last_tool_messages else None
     )
+
+
+def _ends_well(words: Sequence[str]) -> bool:
+    return all(word in _PLAIN for word in words)
 
 
 def _is_plain(message: AIMessage) -> bool:
@@ -222,7 +217,7 @@ def _ended_badly(message: AIMessage, request: Request, endpoint: Endpoint) -> Fa
     if ended == "cut" and not _limited(request, endpoint):
         usable = _says(message) and _may_be_returned(request)
         return _fault("bad_response", "the reply met its token limit", usable=usable)
-    if broken := next((word for word in finish_words(message) if word in _BROKEN), None):
+    if broken := next((word for word in finish_words(message) if _BROKEN.search(word)), None):
         return _fault("bad_response", f"the provider ended the reply with `{broken}`")
     return None
 

@@ -5,9 +5,11 @@ stream would be joined, and half a reply that ends in a refusal would pass for a
 """
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from langroute.arguments import Arguments
 from langroute.errors import MixedReply, RefusedReply
 
 __all__ = ["Frames"]
@@ -22,6 +24,12 @@ _STABLE = 2
 """Pieces of one id after which another id is another reply: some servers give each chunk its own."""
 
 
+_NOWHERE = object()
+"""The place of a piece that tells none."""
+
+_Piece = tuple[Any, Any, str]
+
+
 class Frames:
     """Reads a response's bytes as they come; a body that is no stream of events is left alone."""
 
@@ -32,12 +40,16 @@ class Frames:
         self._pieces = 0
         self._choice: Any = None
         self._ended = False
+        self._arguments = Arguments()
+        self._calls: dict[Any, Any] = {}
+        self._is_error = False
 
     def read(self, data: bytes) -> None:
         """Look at the events that end in `data`.
 
         Raises:
-            MixedReply: Words of another reply stand among those of this one, or after its end.
+            MixedReply: Words of another reply stand among those of this one, or after its end; or an error.
+            BrokenArguments: The arguments of a tool call are no JSON, or could not be read in time.
             RefusedReply: The model refused.
         """
         if len(self._rest) < _LONGEST:
@@ -49,6 +61,10 @@ class Frames:
         for line in lines:
             if line.startswith(b"data:"):
                 self._event(line[5:])
+            elif not line.rstrip():
+                self._is_error = False
+            elif line.startswith(b"event:"):
+                self._is_error = line[6:].strip() == b"error"
 
     def end(self) -> None:
         """Look at a body that is no stream, now that it is whole; it is only read where it tells of an error.
@@ -63,18 +79,38 @@ class Frames:
     def _event(self, told: bytearray) -> None:
         try:
             event = json.loads(told)
+            if self._is_error or _is_error(event):
+                _refuse(event)
             choice = event["choices"][0]
             delta = choice["delta"]
-            says = delta.get("content") or delta.get("tool_calls") or delta.get("function_call")
+            calls = delta.get("tool_calls")
+            says = delta.get("content") or calls or delta.get("function_call")
             refused, why, index = delta.get("refusal"), choice.get("finish_reason"), choice.get("index")
+            pieces = [_piece(call) for call in calls or ()]
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return  # `[DONE]`, another API's event, or one that the integration refuses itself
         if refused:
             raise RefusedReply("the model refused in the middle of its stream")
         if says:
             self._said(event.get("id"), index, ends=bool(why))
+        self._called(pieces)
         _refuse_error(choice)
         self._ended = self._ended or bool(why)
+        if why:
+            self._arguments.end()
+
+    def _called(self, pieces: Sequence[_Piece]) -> None:
+        """Take the pieces of tool calls of one event: the host leaves out, or joins to nothing, odd ones."""
+        begun = set()
+        for place, call_id, said in pieces:
+            if place is _NOWHERE or (place in begun and not call_id):
+                raise MixedReply("a piece of a tool call does not say which call it is of")
+            begun.add(place)
+            self._calls[place] = call_id or self._calls.get(
+                place
+            )  # some servers count all calls as the first
+            if said:
+                self._arguments.add((place, self._calls[place]), said)
 
     def _said(self, told_id: Any, choice: Any, *, ends: bool) -> None:
         """Take a piece of content; some servers end every piece alike, one that ends again may be."""
@@ -88,6 +124,29 @@ class Frames:
             self._pieces = 0
         self._id, self._choice = told_id or self._id, choice
         self._pieces += 1
+
+
+def _piece(call: Any) -> _Piece:
+    """Return place, id and arguments of a piece of a tool call."""
+    if "index" not in call or "function" not in call:
+        return _NOWHERE, None, ""
+    place, call_id, said = call["index"], call.get("id"), call["function"].get("arguments")
+    hash((place, call_id))  # else the integration refuses it
+    return place, call_id, said if isinstance(said, str) else ""
+
+
+def _is_error(event: Any) -> bool:
+    """Whether an event tells of an error where no client looks for it: vLLM's, and gateways'."""
+    return event.get("object") == "error" or (
+        "choices" not in event and "code" in event and "message" in event
+    )
+
+
+def _refuse(event: Any) -> None:
+    if "error" not in event:  # that one the client raises itself, with all that it tells
+        raise MixedReply(
+            f"the provider tells of an error in its stream: {str(event.get('message', ''))[:200]}"
+        )
 
 
 def _refuse_error(choice: Any) -> None:

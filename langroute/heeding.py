@@ -1,6 +1,7 @@
 """What a model's own stream says, chunk by chunk, and the end of a task that was cancelled and talks on."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, reduce
@@ -8,6 +9,7 @@ from itertools import pairwise
 from typing import Any, cast
 
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.exceptions import ModelConnectionError
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages.ai import UsageMetadata, add_usage
 from pydantic import ValidationError
@@ -15,7 +17,11 @@ from pydantic import ValidationError
 from langroute.cost import usage_of
 from langroute.twins import derived, overrides, twin
 
-__all__ = ["Heeding", "ends", "used_in"]
+__all__ = ["OUTLIVED", "Heeding", "ends", "used_in"]
+
+
+OUTLIVED = (ValidationError, json.JSONDecodeError, AttributeError, TypeError, ModelConnectionError)
+"""What cannot be read, or a connection that ends: after the end of a reply nothing of it is missing."""
 
 
 class Heeding(BaseCallbackHandler):
@@ -76,7 +82,7 @@ class Heeding(BaseCallbackHandler):
 
         try:
             yield taken
-        except ValidationError:
+        except OUTLIVED:
             if not ended:
                 raise
         finally:
@@ -137,7 +143,7 @@ def _read(kind: Any) -> type | None:
 
 
 def ends(message: Any) -> bool:
-    """Whether a reply is whole with this chunk: what the host refuses after it is usage that is no number."""
+    """Whether a reply is whole with this chunk: what may follow it is what was used."""
     return bool(message.response_metadata.get("finish_reason"))
 
 

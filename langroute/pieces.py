@@ -13,7 +13,6 @@ from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
-from pydantic import ValidationError
 
 from langroute.heeding import Heeding, ends, used_in
 from langroute.request import EMPTY, message_text
@@ -64,11 +63,11 @@ class Pieces(Heeding):
                 message.usage_metadata = used_in(self.usage)
         return result
 
-    def outlived(self, error: ValidationError) -> AIMessage:
-        """Return the reply that had ended before the host refused a chunk: its usage is no number.
+    def outlived(self, error: Exception) -> AIMessage:
+        """Return the reply that had ended before the host refused a chunk, or the connection ended.
 
         Raises:
-            ValidationError: There was no end yet.
+            Exception: `error`: there was no end yet.
         """
         if not any(map(ends, self._chunks)):
             raise error

@@ -3,10 +3,9 @@
 `CHUNKS` and `EVENTS` know how to open, read and end each, so that the drivers and the gates do not.
 """
 
-import json
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing, closing
-from typing import Any, NoReturn, Protocol, cast
+from typing import Any, Protocol, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.chat_model_stream import ChatModelStream
@@ -15,11 +14,11 @@ from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
-from pydantic import ValidationError
 
+from langroute.arguments import is_whole
 from langroute.errors import DoubledReply
 from langroute.gates import Shown
-from langroute.heeding import Heeding, ends, used_in
+from langroute.heeding import OUTLIVED, Heeding, ends, used_in
 from langroute.replies import identify
 from langroute.request import message_text
 from langroute.targets import Target
@@ -78,7 +77,7 @@ class _Chunks:
                     _identify(chunk, begun)
                     ended = ended or ends(chunk)
                     yield chunk
-        except ValidationError:
+        except OUTLIVED:
             if not ended:
                 raise
 
@@ -91,7 +90,7 @@ class _Chunks:
                     _identify(chunk, begun)
                     ended = ended or ends(chunk)
                     yield chunk
-        except ValidationError:
+        except OUTLIVED:
             if not ended:
                 raise
 
@@ -107,7 +106,7 @@ class _Chunks:
         whole = add_ai_message_chunks(items[0], *items[1:])
         whole.usage_metadata = used_in(told)
         for call in whole.tool_call_chunks:
-            if not _is_whole(call["args"]):
+            if not is_whole(call["args"]):
                 # The host mends cut arguments into valid ones; the tool would run with half a value.
                 raise ConnectionResetError(f"the arguments of tool call {call['name']} were cut")
         return cast("AIMessage", message_chunk_to_message(whole))
@@ -142,8 +141,8 @@ class _Chunks:
             told |= chunk.response_metadata
         usage = used_in([chunk.usage_metadata for chunk in came if chunk.usage_metadata])
         # The host joins texts of two chunks' metadata: what the first model said of itself stands.
-        metadata = {key: told[key] for key in told if key not in item.response_metadata}
-        last = AIMessageChunk(content="", id=item.id, chunk_position="last", response_metadata=metadata)
+        rest = {key: told[key] for key in told if key not in item.response_metadata}
+        last = AIMessageChunk(content="", id=item.id, chunk_position="last", response_metadata=rest)
         return (last.model_copy(update={"usage_metadata": usage}),)
 
     def message_id(self, item: Any) -> str | None:
@@ -209,18 +208,6 @@ def _thinks(block: Any) -> bool:
 
 def _is_other(block: Any) -> bool:
     return isinstance(block, dict) and block.get("type") not in {"text", *_REASONING}
-
-
-def _is_whole(arguments: str | None) -> bool:
-    try:
-        json.loads(arguments or "{}", parse_constant=_refuse_constant)
-    except ValueError:
-        return False
-    return True
-
-
-def _refuse_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON number")
 
 
 class _Events:

@@ -36,7 +36,36 @@ MIXED = {
     "two streams": [*WHOLE, *WHOLE, DONE],
     "more after the end": [*WHOLE, said(" More."), DONE],
 }
+
+
+def called(*pieces: dict[str, Any], why: str | None = None) -> bytes:
+    """Return one event with pieces of tool calls."""
+    return said("", why=why, tool_calls=list(pieces))
+
+
+def piece(arguments: str, index: Any = 0, **more: Any) -> dict[str, Any]:
+    return {"index": index, "function": {"arguments": arguments}, **more}
+
+
+ERROR = b'data: {"code": 502, "message": "The upstream died."}\n\n'
+NAMELESS = {"id": "c", "function": {"name": "add", "arguments": "{}"}}
+TOLD = {
+    "an event called error": [*PIECES, b"event: error\n", b'data: {"reason": "died"}\n\n', END, DONE],
+    "an error of vLLM": [*PIECES, b'data: {"object": "error", "message": "died"}\n\n', END, DONE],
+    "an error of a gateway": [*PIECES, ERROR, END, DONE],
+    "a call without a place": [called(piece("{}", id="a")), called(NAMELESS), END, DONE],
+    "a call without a function": [called({"index": 0, "id": "a", "type": "custom"}), END, DONE],
+    "two pieces of a call in an event": [called(piece("", id="a"), piece("{}")), END, DONE],
+}
 PLAIN = {
+    "an event called otherwise": [b"event: message\n", *PIECES, b"event: ping\n", b"data: {}\n\n", END],
+    "two calls in one place": [called(piece("{}", id="a"), piece("{}", id="b")), END, DONE],
+    "an error that the client finds": [*PIECES, b'data: {"error": {"message": "died"}}\n\n'],
+    "an answer behind an event called error": [b"event: error\n\n", *PIECES, END, DONE],
+    "pieces of two calls": [
+        *(called(piece(part, place)) for part in ('{"a": ', "[1", "]}") for place in (0, 1)),
+        END,
+    ],
     "as ever": [*WHOLE, DONE],
     "ids that change": [*(said(word, of=word) for word in WORDS), END, DONE],
     "no ids": [*(said(word, of=None) for word in WORDS), END, DONE],
@@ -47,7 +76,7 @@ PLAIN = {
 }
 
 
-@pytest.mark.parametrize("parts", MIXED.values(), ids=MIXED.keys())
+@pytest.mark.parametrize("parts", [*MIXED.values(), *TOLD.values()], ids=[*MIXED, *TOLD])
 def test_words_of_another_reply_are_refused(parts: list[bytes]) -> None:
     with pytest.raises(MixedReply):
         Frames().read(b"".join(parts))

@@ -50,6 +50,7 @@ ODD = {
     "a text without width": ended("stop", [{"type": "text", "text": "\u200d"}]),
     "a list of empty texts": ended("stop", [{"type": "text", "text": ""}]),
     "an empty list": ended("stop", []),
+    "control characters": ended("stop", "\0\x1b\x7f"),
     "an end in error": ended("error"),
     "a malformed function call": ended("MALFORMED_FUNCTION_CALL"),
     "an aborted reply": ended("abort"),
@@ -82,6 +83,13 @@ WHOLE_ONLY = {
         "tool_calls", tool_calls=[{**NAMELESS, "name": "t", "args": {"a": "x" * 2_100_000}}]
     ),
     "half a reply that broke": ended("error", "The cable"),
+    "half a reply for want of room": ended("insufficient_system_resource", "The cable"),
+    "half a reply of a lost network": ended("network_error", "The cable"),
+    "half a reply that is sensitive": ended("sensitive", "The cable"),
+    "half a reply that was cut, then stopped": ended("lengthstop", "The cable"),
+    "half a reply that stopped, then was withheld": ended("stopcontent_filter", "The cable"),
+    "half a reply that was cut thrice": ended("length" * 3, "The cable"),
+    "words before tool calls that are none": ended("tool_calls", "I will add them."),
 }
 
 
@@ -90,6 +98,11 @@ WHOLE_ONLY = {
 async def test_whole_reply_that_is_none_is_a_failed_call(says: AIMessage, mode: str) -> None:
     model = routed({"small-a": Odd(reply=GOOD, says=says), "small-b": GOOD})
     assert await shown(model, mode) == GOOD
+
+
+@pytest.mark.parametrize("word", ["stopstop", "stop" * 3, "tool_callsstop", "eos_token", "STOP", "rare"])
+def test_words_that_say_nothing_bad_end_an_answer(word: str) -> None:
+    assert routed({"small-a": Odd(reply=GOOD, says=ended(word, "Fine."))}).invoke("When?").text == "Fine."
 
 
 @pytest.mark.parametrize("mode", MODES)

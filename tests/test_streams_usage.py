@@ -9,12 +9,16 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 from langgraph.graph import START, MessagesState, StateGraph
 from routed_models import GOOD, STREAMS, routed, shown
+from test_bodies import alone, once, streamed
+from test_wire import EVENTS, _key, serving
 
 from langroute.cascade import Attempt
 from langroute.cost import Usage
 from langroute.errors import PartialStream
 from langroute.streams import CHUNKS
 from langroute.testing import ScriptedChatModel, capture_decisions
+
+__all__ = ["_key"]
 
 
 def chunk(text: str, **kwargs: Any) -> AIMessageChunk:
@@ -72,6 +76,26 @@ async def test_whole_reply_outlives_usage_that_the_host_refuses_and_is_estimated
     assert (attempt.outcome, attempt.cost_basis) == ("accepted", "estimated")
     with pytest.raises(PartialStream):
         await shown(routed({"small-a": Miscounting(reply=GOOD, ended=False)}), mode)
+
+
+LATE = {
+    "usage that is a text": b'data: {"id":"1","choices":[],"usage":"140"}\n\ndata: [DONE]\n\n',
+    "usage whose details are a list": b"data: %s\n\ndata: [DONE]\n\n"
+    % b'{"id":"1","choices":[],"usage":{"prompt_tokens":1,"prompt_tokens_details":[1]}}',
+    "what is no JSON": b"data: [done]\n\n",
+    "a connection that is closed": b"",
+}
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # openai's, of what it cannot read
+@pytest.mark.parametrize("mode", ["stream", "astream"])
+@pytest.mark.parametrize("late", LATE.values(), ids=LATE.keys())
+async def test_whole_reply_outlives_what_comes_after_its_end(late: bytes, mode: str) -> None:
+    body = streamed(GOOD).removesuffix(b"data: [DONE]\n\n") + late
+    head = EVENTS.replace(b"\r\n\r\n", b"\r\ncontent-length: %d\r\n\r\n" % (len(body) + 1))
+    with serving(once(body, head)) as server, capture_decisions() as decisions:
+        assert await shown(alone(server.url), mode) == GOOD
+    assert decisions[0].attempts[0].cost_basis in ("estimated", "unknown")
 
 
 class Counting(ScriptedChatModel):

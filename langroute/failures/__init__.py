@@ -31,6 +31,7 @@ from langroute.failures.signs import (
     BY_VAGUE_CODE,
     FREE,
     KINDS,
+    LAST_OF_CALLERS,
     PLAIN_CODES,
     REMEDIES,
     VAGUE,
@@ -156,7 +157,7 @@ def _by_name(e: Evidence) -> Kind | None:
 
 
 def _by_status(status: int) -> Kind:
-    return BY_STATUS.get(status) or ("server" if status >= 500 else "invalid_request")  # noqa: PLR2004 - HTTP's own
+    return BY_STATUS.get(status) or ("server" if status > LAST_OF_CALLERS else "invalid_request")
 
 
 def _refined(base: Kind, evidence: Sequence[Evidence]) -> Kind:

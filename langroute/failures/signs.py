@@ -10,6 +10,7 @@ __all__ = [
     "BY_VAGUE_CODE",
     "FREE",
     "KINDS",
+    "LAST_OF_CALLERS",
     "PLAIN_CODES",
     "REMEDIES",
     "VAGUE",
@@ -91,7 +92,10 @@ BY_STATUS: Mapping[int, Kind] = {
     524: "timeout",
     529: "overloaded",
 }
-"""Every other 4xx is `invalid_request`, every other 5xx `server`."""
+"""Every other 4xx up to 431 is `invalid_request`; what lies beyond is no standard's but a proxy's word, and
+`server` like every other 5xx."""
+
+LAST_OF_CALLERS = 431
 
 
 def _by_word(listed: Mapping[Kind, str]) -> Mapping[str, Kind]:

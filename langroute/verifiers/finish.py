@@ -1,5 +1,6 @@
 """How a reply ended, in the words of every provider."""
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -23,9 +24,17 @@ _WITHHELD = frozenset(
         "recitation",
         "refusal",
         "safety",
+        "sensitive",
         "spii",
     }
 )
+_OTHERS = frozenset(
+    {"end_turn", "eos", "error", "function_call", "stop", "stop_sequence", "tool_calls", "tool_use"}
+)
+
+_WORD = "|".join(sorted(_CUT | _WITHHELD | _OTHERS, key=len, reverse=True))
+_JOINED = re.compile(f"(?:{_WORD})+")
+_ONE = re.compile(_WORD)
 
 
 def finish_words(reply: AIMessage) -> tuple[str, ...]:
@@ -37,13 +46,19 @@ def finish_words(reply: AIMessage) -> tuple[str, ...]:
     details = metadata.get("incomplete_details")
     if isinstance(details, Mapping):
         told.append(details.get("reason"))
-    return tuple([_once(word.lower()) for word in told if isinstance(word, str) and word]) if told else ()
+    words: list[str] = []
+    for word in told:
+        if isinstance(word, str) and word:
+            words += _parted(word.lower())
+    return tuple(words)
 
 
-def _once(word: str) -> str:
-    """Return a word that came twice once: LangChain joins the last chunks of a stream that has two."""
+def _parted(word: str) -> list[str]:
+    """Return the words of which one is made: LangChain joins the last chunks of a stream that has several."""
+    if _JOINED.fullmatch(word):
+        return list(dict.fromkeys(_ONE.findall(word)))
     half = word[: len(word) // 2]
-    return half if half + half == word else word
+    return [half if half + half == word else word]
 
 
 def ending(reply: AIMessage) -> Literal["cut", "withheld"] | None:
