@@ -49,9 +49,8 @@ def read_through(response: Any, meter: Metered) -> None:
     response.stream = _body(library)(response, meter, [_Packed(coding) for coding in reversed(packed)])
 
 
-def shut(response: Any) -> None:
-    """Shut a response's socket: a thread that reads from it stops, and no other call is made on it."""
-    stream = response.extensions.get("network_stream")
+def shut(stream: Any) -> None:
+    """Shut the socket of a network stream: a thread that reads stops, and no other call is made on it."""
     found = stream and stream.get_extra_info("socket")
     if found is not None:
         with suppress(OSError):
@@ -191,4 +190,4 @@ def _part(response: Any, stream: Any) -> None:
     for name in _DOWN_TO_PARSER:
         stream = getattr(stream, name, None)
     if getattr(stream, "trailing_data", (b"",))[0]:
-        shut(response)
+        shut(response.extensions.get("network_stream"))

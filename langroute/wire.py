@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,6 +31,10 @@ MAX_BYTES = 32 * 1024 * 1024
 """Bytes of one response. The longest replies of today's models, 128,000 tokens streamed, stay below it."""
 
 
+_CONNECTED = ("connect_tcp.complete", "start_tls.complete")
+"""How the client's events end that tell of a connection; the second's stream is around the first's."""
+
+
 class Line:
     """One attempt's use of the network: until when, how much, and over which socket.
 
@@ -43,7 +47,7 @@ class Line:
         self._clock = clock
         self._ends_s = clock() + limit_s
         self._bytes_left = MAX_BYTES
-        self._response: Any = None
+        self._stream: Any = None
         self._hung_up = False
 
     @property
@@ -60,10 +64,18 @@ class Line:
         }
         request.extensions = {**request.extensions, "timeout": limits}
 
+    def connected(self, event: str, told: Mapping[str, Any]) -> None:
+        """Remember the socket of a new connection: a response's head may never come to its end."""
+        if event.endswith(_CONNECTED):
+            self._take(told["return_value"])
+
     def answered(self, response: Any) -> None:
         """Count what is read of a response, and remember its socket."""
-        self._response = response
         read_through(response, self)
+        self._take(response.extensions.get("network_stream"))
+
+    def _take(self, stream: Any) -> None:
+        self._stream = stream
         if self._hung_up:
             self.hang_up()
 
@@ -85,9 +97,7 @@ class Line:
     def hang_up(self) -> None:
         """Shut the socket, so that a thread that reads from it stops; closing alone would not wake it."""
         self._hung_up = True
-        if self._response is None:
-            return  # nothing has come yet: the request's own limits end the wait
-        shut(self._response)
+        shut(self._stream)  # where there is none yet, the request's own limits end the wait
 
 
 LINE: ContextVar[Line | None] = ContextVar("langroute_line", default=None)
@@ -112,10 +122,17 @@ class Private:
         """Put the headers into a request that goes out."""
         for name, value in self.headers:
             request.headers[name] = value.get_secret_value()
-        _asked(request)
+        if (line := LINE.get()) is not None:
+            line.asked(request)
+
+    def watched(self, request: Any) -> None:
+        """Do the same for a sync client, whose waiting nobody can cancel: it ends when its socket is shut."""
+        self.asked(request)
+        if (line := LINE.get()) is not None:
+            request.extensions["trace"] = line.connected
 
     async def aasked(self, request: Any) -> None:
-        """Put the headers into a request of an async client."""
+        """Do the same for an async client."""
         self.asked(request)
 
     def client(self, kind: Any, asked: Any, answered: Any) -> Any:
@@ -138,7 +155,7 @@ def client(private: Private = NOTHING_PRIVATE) -> Any:
     """Return the sync HTTP client of the endpoints that langroute builds; it honours proxy variables."""
     import openai
 
-    return private.client(openai.DefaultHttpxClient, private.asked, _answered)
+    return private.client(openai.DefaultHttpxClient, private.watched, _answered)
 
 
 @lru_cache(maxsize=_CLIENTS_KEPT)
@@ -171,11 +188,6 @@ def async_client(private: Private = NOTHING_PRIVATE) -> Any:
                 return self._of_loop[loop]
 
     return PerLoop()
-
-
-def _asked(request: Any) -> None:
-    if (line := LINE.get()) is not None:
-        line.asked(request)
 
 
 def _answered(response: Any) -> None:

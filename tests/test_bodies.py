@@ -45,25 +45,35 @@ def streamed(*texts: str, refusal: str | None = None) -> bytes:
     return events + b"data: [DONE]\n\n"
 
 
+def whole_request(connection: socket.socket, asked: bytes) -> dict[str, Any]:
+    """Read a request to its end: a connection that is closed before is reset."""
+    head, _, body = asked.partition(b"\r\n\r\n")
+    lines = head.lower().split(b"\r\n")
+    length = next(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
+    while len(body) < length:
+        body += connection.recv(65_536)
+    return json.loads(body)
+
+
 def asked_in_turn(answer: Callable[[dict[str, Any]], bytes]) -> Callable[[socket.socket, bytes], None]:
     """Return what answers one request after the other on a connection that stays open."""
 
     def say(connection: socket.socket, asked: bytes) -> None:
         while asked:
-            head, _, body = asked.partition(b"\r\n\r\n")
-            length = next(
-                int(line[15:]) for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"
-            )
-            while len(body) < length:
-                body += connection.recv(65_536)
-            connection.sendall(answer(json.loads(body)))
+            connection.sendall(answer(whole_request(connection, asked)))
             asked = connection.recv(65_536)
 
     return say
 
 
 def once(body: bytes, head: bytes) -> Callable[[socket.socket, bytes], None]:
-    return lambda connection, _: connection.sendall(head + body)
+    """Return what answers a request so, and closes."""
+
+    def say(connection: socket.socket, asked: bytes) -> None:
+        whole_request(connection, asked)
+        connection.sendall(head + body)
+
+    return say
 
 
 def alone(url: str) -> RoutedChatModel:

@@ -81,6 +81,15 @@ def for_ever(piece: bytes, every_s: float = 0.02) -> Callable[[socket.socket, by
     return say
 
 
+def endless_head(connection: socket.socket, asked: bytes) -> None:
+    """Send one header after the other, without end."""
+    del asked
+    connection.sendall(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        connection.sendall(b"x-wait: a little\r\n")
+        time.sleep(0.02)  # the server's pace, not a wait of the test's
+
+
 def silence(connection: socket.socket, asked: bytes) -> None:
     """Never answer; wait until the client hangs up."""
     del asked
@@ -112,6 +121,7 @@ ENDLESS = {
     "keep-alive comments": for_ever(b": keep-alive\n\n"),
     "one byte at a time": for_ever(b" "),
     "half an event": for_ever(b"data: "),
+    "a head without end": endless_head,
     "silence": silence,
 }
 
