@@ -24,6 +24,9 @@ _STABLE = 2
 """Pieces of one id after which another id is another reply: some servers give each chunk its own."""
 
 
+_FOR_WANT = frozenset({"content_filter", "length"})
+"""Finish reasons of a reply that lacks something."""
+
 _NOWHERE = object()
 """The place of a piece that tells none."""
 
@@ -40,6 +43,7 @@ class Frames:
         self._pieces = 0
         self._choice: Any = None
         self._ended = False
+        self._why: Any = None
         self._arguments = Arguments()
         self._calls: dict[Any, Any] = {}
         self._is_error = False
@@ -95,9 +99,8 @@ class Frames:
             self._said(event.get("id"), index, ends=bool(why))
         self._called(pieces)
         _refuse_error(choice)
-        self._ended = self._ended or bool(why)
         if why:
-            self._arguments.end()
+            self._ends(why)
 
     def _called(self, pieces: Sequence[_Piece]) -> None:
         """Take the pieces of tool calls of one event: the host leaves out, or joins to nothing, odd ones."""
@@ -111,6 +114,13 @@ class Frames:
             )  # some servers count all calls as the first
             if said:
                 self._arguments.add((place, self._calls[place]), said)
+
+    def _ends(self, why: Any) -> None:
+        """Take a finish reason; of two that differ one may say that the reply is not whole."""
+        if self._ended and why != self._why and not _FOR_WANT.isdisjoint((str(why), str(self._why))):
+            raise MixedReply(f"the stream ends with `{self._why}` and with `{why}`")
+        self._ended, self._why = True, why
+        self._arguments.end()
 
     def _said(self, told_id: Any, choice: Any, *, ends: bool) -> None:
         """Take a piece of content; some servers end every piece alike, one that ends again may be."""

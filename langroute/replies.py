@@ -12,7 +12,11 @@ from langroute.decision import Decision
 from langroute.errors import NoReply
 from langroute.records import maker
 
-__all__ = ["Reply", "finished", "identify", "read_reply", "token_logprobs"]
+__all__ = ["Reply", "end_once", "finished", "identify", "read_reply", "token_logprobs"]
+
+
+_OF_THE_END = ("finish_reason", "model_name", "system_fingerprint", "service_tier")
+"""What an OpenAI model tells where its reply ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,16 @@ def identify(calls: Sequence[Any]) -> None:
     for call in calls:
         if call["name"] and not call["id"]:
             call["id"] = f"call_{uuid4().hex}"
+
+
+def end_once(chunk: AIMessage, ended: Any) -> Any:
+    """Return how a reply ended, so far; an end told again is left out, or the host would join the words."""
+    told = chunk.response_metadata
+    word = told.get("finish_reason")
+    if ended and word == ended:
+        for key in _OF_THE_END:
+            told.pop(key, None)
+    return ended or word
 
 
 def finished(reply: Reply, decision: Decision) -> Reply:

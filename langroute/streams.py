@@ -18,8 +18,8 @@ from langchain_core.runnables.config import merge_configs
 from langroute.arguments import is_whole
 from langroute.errors import DoubledReply
 from langroute.gates import Shown
-from langroute.heeding import OUTLIVED, Heeding, ends, used_in
-from langroute.replies import identify
+from langroute.heeding import OUTLIVED, Heeding, used_in
+from langroute.replies import end_once, identify
 from langroute.request import message_text
 from langroute.targets import Target
 
@@ -70,12 +70,12 @@ class _Chunks:
 
     def open(self, call: Opened) -> Generator[Any, None, None]:
         source = call.target.runnable.stream(call.prompt, call.config, **call.target.kwargs)
-        ended, begun = False, set[Any]()
+        ended, begun = None, set[Any]()
         try:
             with closing(cast("Generator[Any, None, None]", source)):
                 for chunk in source:
                     _identify(chunk, begun)
-                    ended = ended or ends(chunk)
+                    ended = end_once(chunk, ended)
                     yield chunk
         except OUTLIVED:
             if not ended:
@@ -83,12 +83,12 @@ class _Chunks:
 
     async def aopen(self, call: Opened) -> AsyncGenerator[Any, None]:
         source = call.target.runnable.astream(call.prompt, call.config, **call.target.kwargs)
-        ended, begun = False, set[Any]()
+        ended, begun = None, set[Any]()
         try:
             async with aclosing(cast("AsyncGenerator[Any, None]", source)):
                 async for chunk in source:
                     _identify(chunk, begun)
-                    ended = ended or ends(chunk)
+                    ended = end_once(chunk, ended)
                     yield chunk
         except OUTLIVED:
             if not ended:

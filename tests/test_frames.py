@@ -34,6 +34,8 @@ MIXED = {
     "two choices": [PIECES[0], said("Another ", index=1), *PIECES[1:], END, DONE],
     "another reply's piece": [*PIECES[:2], said("FOREIGN ", of="b"), *PIECES[2:], END, DONE],
     "two streams": [*WHOLE, *WHOLE, DONE],
+    "an end that cuts and one that does not": [*PIECES, said("", why="length"), END, DONE],
+    "an end that does not cut and one that does": [*WHOLE, said("", why="content_filter"), DONE],
     "more after the end": [*WHOLE, said(" More."), DONE],
 }
 
@@ -72,6 +74,8 @@ PLAIN = {
     "an id that is missing at times": [PIECES[0], PIECES[1], said(WORDS[2], of=None), PIECES[3], END, DONE],
     "another choice alone": [*(said(word, index=1) for word in WORDS), said("", why="stop", index=1), DONE],
     "every piece ends": [*(said(word, why="stop") for word in WORDS), DONE],
+    "ends that cut alike": [*PIECES, said("", why="length"), said("", why="length"), DONE],
+    "ends of two calls": [*PIECES, said("", why="tool_calls"), END, DONE],
     "two ends": [*WHOLE, END, said("", of="filter"), DONE],
 }
 

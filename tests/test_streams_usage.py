@@ -98,6 +98,18 @@ async def test_whole_reply_outlives_what_comes_after_its_end(late: bytes, mode: 
     assert decisions[0].attempts[0].cost_basis in ("estimated", "unknown")
 
 
+@pytest.mark.parametrize("mode", ["stream", "astream"])
+async def test_end_that_is_told_twice_is_one_word_where_the_chunks_are_joined(mode: str) -> None:
+    end = streamed()
+    with serving(once(streamed(GOOD).removesuffix(b"data: [DONE]\n\n") + end, EVENTS)) as server:
+        model = alone(server.url)
+        chunks = (
+            list(model.stream("q")) if mode == "stream" else [chunk async for chunk in model.astream("q")]
+        )
+    whole = chunks[0] + chunks[1:]
+    assert (whole.text, whole.response_metadata["finish_reason"]) == (GOOD, "stop")
+
+
 class Counting(ScriptedChatModel):
     """Tells in every chunk what was used so far; streams where somebody listens; tells its run, or not."""
 
