@@ -56,7 +56,7 @@ from langroute.faults import as_told, fault_of
 from langroute.histories import portable
 from langroute.judging import Judge, continuation_messages, repair_messages, too_late
 from langroute.observe import surroundings
-from langroute.replies import Reply, finished, read_reply
+from langroute.replies import Reply, finished, read_reply, told_model
 from langroute.request import Request
 from langroute.routing.money import expected_usd
 from langroute.runs import Group, Recording, attempt_config, record, stamp, start_group, tags
@@ -310,7 +310,7 @@ class Cascade:
             outcome,
             verdicts,
             None,
-            message.response_metadata.get("model_name") or endpoint.model_name,
+            told_model(message) or endpoint.model_name,
             usage,
             cost_usd,
             basis,

@@ -12,7 +12,7 @@ from langroute.decision import Decision
 from langroute.errors import NoReply
 from langroute.records import maker
 
-__all__ = ["Reply", "end_once", "finished", "identify", "read_reply", "token_logprobs"]
+__all__ = ["Reply", "end_once", "finished", "identify", "read_reply", "token_logprobs", "told_model"]
 
 
 _OF_THE_END = ("finish_reason", "model_name", "system_fingerprint", "service_tier")
@@ -92,6 +92,12 @@ def finished(reply: Reply, decision: Decision) -> Reply:
         return replace(reply, message=message.model_copy(update=fresh))
     message.response_metadata = metadata  # in place, as the host does: a copy costs 3 us
     return reply
+
+
+def told_model(message: AIMessage) -> str | None:
+    """Return the model's name by its provider's word; None where that is none."""
+    name = message.response_metadata.get("model_name")
+    return name if name and isinstance(name, str) else None
 
 
 def token_logprobs(metadata: Mapping[str, Any]) -> list[float]:

@@ -4,7 +4,7 @@ import operator
 from typing import Annotated, Any
 
 import pytest
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.prompts import ChatPromptTemplate
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
@@ -149,6 +149,13 @@ def test_two_steps_in_one_graph_keep_apart() -> None:
     builder.add_edge("first", "second")
     done = builder.compile().invoke(ASKED)
     assert (done["question"], done["answer"]) == ("one", "two")
+
+
+def test_models_name_that_is_no_text_is_kept_in_no_state() -> None:
+    odd = AIMessage(GOOD, response_metadata={"model_name": {"id": 1}})
+    with capture_decisions() as decisions:
+        assert compiled(policy(models(small=odd))).invoke(ASKED, THREAD)["answer"] == GOOD
+    assert decisions[0].attempts[0].model == "small"
 
 
 def test_failing_step_raises_one_error_an_attempt() -> None:
