@@ -114,7 +114,7 @@ def _tuned(policy: Path, source: Source, asked: "Asked") -> "list[Tuned]":
     before = tuned_places(policy)
     with progress() as shown:
         try:
-            return tune_policy(dials, source.outcomes(shown), asked, tuned_before=before)
+            return tune_policy(dials, source.outcomes(shown, shadows=True), asked, tuned_before=before)
         except ValueError as error:
             raise bad_input(str(error)) from None
 
@@ -304,7 +304,8 @@ def _tuned_row(found: "Tuned") -> dict[str, str]:
 def _verdict(found: "Tuned") -> str:
     """Return what was decided of a threshold, in a sentence."""
     if found.tuning is None or found.threshold is None:
-        more = "" if found.more is None else f" (about {found.more:,} more requests with feedback)"
+        rated = "" if found.basis == "shadowed" else " with feedback"
+        more = "" if found.more is None else f" (about {found.more:,} more requests{rated})"
         return f"refused: {found.refusal}{more}"
     moves = "moves" if found.moved else "stays"
     tuning = found.tuning

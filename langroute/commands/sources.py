@@ -78,14 +78,16 @@ class Source:
             return f"{self.file}: {self._rows:,} outcomes"
         return "\n".join(f"{step or 'all steps'}: {found.summary}" for step, found in self._found.items())
 
-    def outcomes(self, progress: Progress, *, text: bool = True) -> "Iterator[Outcome]":
+    def outcomes(
+        self, progress: Progress, *, text: bool = True, shadows: bool = False
+    ) -> "Iterator[Outcome]":
         """Yield the outcomes, one at a time; without their text where it is not wanted."""
         if self.file is not None:
             yield from self._from_file(self.file, progress)
             return
         with self._readings(progress) as readings:
             for step, reading in readings:
-                yield from reading.outcomes(text=text)
+                yield from reading.outcomes(text=text, shadows=shadows)
                 self._found[step] = reading.found
 
     def alike(self, progress: Progress, kind: str) -> "list[Outcome]":

@@ -18,8 +18,10 @@ from langroute.request import EMPTY, Request
 from langroute.tuning.features import Features, prompt_features, request_values
 from langroute.tuning.signals import reply_values
 
-__all__ = ["Outcome", "OutcomeError", "outcome_of", "read_outcomes"]
+__all__ = ["SHADOW", "Outcome", "OutcomeError", "outcome_of", "read_outcomes"]
 
+SHADOW = "shadow"
+"""What chose the tiers of replies that a shadow compared."""
 
 _TOLD = ("step", "model", "chosen_by", "start", "tenant", "day")
 
@@ -47,7 +49,8 @@ class Outcome:
     model: str = ""
     cost_usd: float | None = None
     chosen_by: str = ""
-    """What chose the tier: `plan`, `explore`, `escalation` …; "" for a test that asked them all."""
+    """What chose the tier: `plan`, `explore`, `escalation` …; `shadow` of two replies that a shadow compared,
+    whose worths are what it found; "" for a test that asked them all."""
     propensity: float | None = None
     """Probability in (0, 1] with which the step started where it did; None where it is not known."""
     start: str = ""

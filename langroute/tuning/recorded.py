@@ -21,16 +21,20 @@ from langroute.ledger.reading import Filter, count
 from langroute.ledger.records import AttemptRecord, DecisionRecord
 from langroute.request import EMPTY, Request
 from langroute.tuning.features import Features, prompt_features, recorded_values
-from langroute.tuning.outcomes import Outcome
+from langroute.tuning.outcomes import SHADOW, Outcome
 from langroute.tuning.replay import Logged
 from langroute.tuning.signals import reply_values, token_values
 
-__all__ = ["Found", "Reading", "logged_of", "outcomes_of"]
+__all__ = ["Found", "Reading", "logged_of", "outcomes_of", "shadows_of"]
 
 _PLAN, _ATTEMPT = TypeAdapter(Plan), TypeAdapter(Attempt)
 _REPLIED = ("accepted", "rejected")
 _TEXT_KEPT = ("redacted", "full")
 _EVERY = 500
+
+_FOUND = {"good": (1.0, 1.0), "misrouted": (0.0, 1.0), "neither": (0.0, 0.0)}
+"""What the reply that was returned and the top tier's are worth, by what a shadow found. Where the one was
+right nobody kept whether the other was too: it is taken to be, so that the top tier looks no worse for it."""
 
 
 @dataclass(slots=True)
@@ -48,6 +52,10 @@ class Found:
     """Decisions whose prompt was kept."""
     explored: int = 0
     """Decisions whose start had a known chance below 1."""
+    shadows: int = 0
+    """Replies that the top tier was to be asked for as well."""
+    compared: int = 0
+    """Those of which it is known which reply was right."""
 
     def add(self, record: DecisionRecord, logged: Logged) -> None:
         """Count one decision."""
@@ -59,6 +67,8 @@ class Found:
         self.drafts_labelled += sum(logged.quality[at] is not None for at in replied if at not in returned)
         self.with_text += record.text_kept in _TEXT_KEPT and bool(record.prompt)
         self.explored += logged.plan.propensity < 1
+        self.shadows += len(record.shadows)
+        self.compared += sum(shadow.verdict in _FOUND for shadow in record.shadows)
 
     @property
     def summary(self) -> str:
@@ -67,6 +77,7 @@ class Found:
             f"{self.decisions:,} decisions, {self.labelled:,} with feedback; of {self.drafts:,} replies that"
             f" were not returned {self.drafts_labelled:,} have a worth; {self.explored:,} decisions explored;"
             f" {self.with_text:,} kept their text"
+            + (f"; of {self.shadows:,} shadows {self.compared:,} found which was right" * bool(self.shadows))
         )
 
 
@@ -101,15 +112,18 @@ class Reading:
                 self.found.add(record, logged)
                 yield record, logged
 
-    def outcomes(self, *, text: bool = True) -> Iterator[Outcome]:
+    def outcomes(self, *, text: bool = True, shadows: bool = False) -> Iterator[Outcome]:
         """Yield every reply whose worth is known.
 
         Args:
             text: Whether texts that were kept are read, beside what every record holds. A score learns from
                 all of its rows alike: where only some kept their text, read them without.
+            shadows: Whether to yield also the two replies of each shadow that found which was right.
         """
         for record, logged in self.logged():
             yield from outcomes_of(record, logged, tenant_key=self.tenant_key, text=text)
+            if shadows:
+                yield from shadows_of(record, logged, tenant_key=self.tenant_key, text=text)
 
 
 def logged_of(record: DecisionRecord, judged_by: str | None = None) -> Logged:
@@ -129,13 +143,55 @@ def outcomes_of(
     record: DecisionRecord, logged: Logged, *, tenant_key: str = "tenant", text: bool = True
 ) -> Iterator[Outcome]:
     """Yield the outcomes of a decision's replies whose worth is known, in the order of the calls."""
+    made = _maker(record, logged, tenant_key, text=text)
+    for row, attempt, worth in zip(_attempts(record), logged.attempts, logged.quality, strict=True):
+        # A function is no tier that a step could start at.
+        if worth is not None and not is_function(attempt.endpoint):
+            yield made(row, attempt, worth)
+
+
+def shadows_of(
+    record: DecisionRecord, logged: Logged, *, tenant_key: str = "tenant", text: bool = True
+) -> Iterator[Outcome]:
+    """Yield the reply that a decision returned and the top tier's, where a shadow found which was right.
+
+    Their worths are what it found, whatever feedback says: both were judged by one measure.
+    """
+    returned = [at for at, row in enumerate(_attempts(record)) if row.returned]
+    for shadow in record.shadows if returned else ():
+        if shadow.verdict not in _FOUND:
+            continue
+        worth, strong = _FOUND[shadow.verdict]
+        row, attempt = _attempts(record)[returned[0]], logged.attempts[returned[0]]
+        cheap = replace(
+            _maker(record, logged, tenant_key, text=text)(row, attempt, worth),
+            chosen_by=SHADOW,
+            propensity=shadow.propensity,
+            start="",
+            spent_usd=None,
+        )
+        yield cheap
+        yield replace(
+            cheap,
+            tier=shadow.strong_tier,
+            score=strong,
+            reply=EMPTY,
+            verdicts=EMPTY,
+            model=shadow.strong_endpoint or "",
+            cost_usd=shadow.call_usd,
+        )
+
+
+def _maker(
+    record: DecisionRecord, logged: Logged, tenant_key: str, *, text: bool
+) -> Callable[[AttemptRecord, Attempt, float], Outcome]:
+    """Return what makes an outcome of an attempt of the decision and its worth."""
     request = _request(record) if text else None
     prompt = logged.prompt if text and logged.prompt is not None else _prompt(record)
     day = datetime.fromtimestamp(record.decided_at_s, UTC).date().isoformat()
-    for row, attempt, worth in zip(_attempts(record), logged.attempts, logged.quality, strict=True):
-        if worth is None or is_function(attempt.endpoint):  # a function is no tier that a step could start at
-            continue
-        yield Outcome(
+
+    def made(row: AttemptRecord, attempt: Attempt, worth: float) -> Outcome:
+        return Outcome(
             record.request or record.id,
             attempt.tier,
             worth,
@@ -153,6 +209,8 @@ def outcomes_of(
             str((record.keys or EMPTY).get(tenant_key, "")),
             day,
         )
+
+    return made
 
 
 def _attempts(record: DecisionRecord) -> list[AttemptRecord]:

@@ -2,26 +2,29 @@
 
 Where both tiers were asked the same request, that is a row. Where a step explores, each request that started
 where its policy would not have is set beside those of like score that did: of both it was chance who started
-where, so that they differ in nothing else.
+where, so that they differ in nothing else. Where shadows asked the strong tier for what a cheap reply had
+answered, the two are a row of a threshold that is compared with that reply.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from langroute.tuning.dials import Dial, passes
-from langroute.tuning.outcomes import Outcome
+from langroute.tuning.outcomes import SHADOW, Outcome
 
 __all__ = ["Basis", "Compared", "Comparing"]
 
 _CHOSEN = ("", "plan", "explore")
 """How a tier is chosen that was not chosen because another had failed."""
 
-Basis = Literal["both asked", "explored"]
+Basis = Literal["both asked", "shadowed", "explored"]
 """Where rows come from."""
+_BASES: Sequence[Basis] = ("both asked", "shadowed", "explored")
+"""Of as many rows the first counts."""
 
 _EVEN = 0.5
 """Propensity above which a start was the policy's own choice."""
@@ -35,6 +38,23 @@ class _Reply(NamedTuple):
     score: float | None
     tenant: str
     day: str
+    weight: float = 1.0
+    """How many requests it stands for."""
+
+
+@dataclass(slots=True)
+class _Pairs:
+    """Replies of either tier, by query."""
+
+    cheap: dict[str, list[_Reply]] = field(default_factory=lambda: defaultdict(list))
+    strong: dict[str, list[_Reply]] = field(default_factory=lambda: defaultdict(list))
+    failing: set[str] = field(default_factory=set)
+    """Queries whose cheap reply fails the step's checks (those but the dial's own)."""
+
+    @property
+    def both(self) -> list[str]:
+        """The queries that have both."""
+        return [query for query in self.cheap if query in self.strong]
 
 
 class _Start(NamedTuple):
@@ -72,20 +92,22 @@ class Comparing:
 
     dial: Dial
     held_out: Mapping[str, float] = field(default_factory=dict)
-    _cheap: dict[str, list[_Reply]] = field(default_factory=lambda: defaultdict(list))
-    _strong: dict[str, list[_Reply]] = field(default_factory=lambda: defaultdict(list))
+    _asked: _Pairs = field(default_factory=_Pairs)
+    _shadowed: _Pairs = field(default_factory=_Pairs)
     _starts: list[_Start] = field(default_factory=list)
-    _failing: set[str] = field(default_factory=set)
-    """Queries whose cheap reply fails the step's checks (those but the dial's own)."""
     _unjudged: set[str] = field(default_factory=set)
-    """Queries whose cheap draft was rejected; it is not known how good it was unless it is in `_cheap`."""
+    """Queries whose cheap draft was rejected; it is not known how good it was unless it is in `_asked`."""
 
     def add(self, outcome: Outcome) -> None:
         """Take what one outcome says."""
-        if self.dial.kind == "route" and outcome.start:
+        either = outcome.tier in (self.dial.cheap, self.dial.strong)
+        if outcome.chosen_by == SHADOW:
+            if self.dial.kind == "verify" and either:
+                self._add_reply(self._shadowed, outcome, 1 / (outcome.propensity or 1.0))
+        elif self.dial.kind == "route" and outcome.start:
             self._add_start(outcome)
-        elif outcome.chosen_by in _CHOSEN and outcome.tier in (self.dial.cheap, self.dial.strong):
-            self._add_reply(outcome)
+        elif outcome.chosen_by in _CHOSEN and either:
+            self._add_reply(self._asked, outcome)
         elif outcome.start == self.dial.cheap:
             self._unjudged.add(outcome.query)
 
@@ -95,18 +117,18 @@ class Comparing:
             return
         strong = outcome.start == self.dial.strong
         reply = self._reply(outcome, outcome.spent_usd)
-        (self._strong if strong else self._cheap)[outcome.query].append(reply)
+        (self._asked.strong if strong else self._asked.cheap)[outcome.query].append(reply)
         if outcome.propensity is not None and outcome.propensity < 1 and reply.score is not None:
             self._starts.append(_Start(reply, strong, outcome.propensity))
 
-    def _add_reply(self, outcome: Outcome) -> None:
+    def _add_reply(self, pairs: _Pairs, outcome: Outcome, weight: float = 1.0) -> None:
         """Take a tier's reply to a request that was its first."""
         strong = outcome.tier == self.dial.strong
         but = self.dial.name if self.dial.kind == "verify" else ""
         if not strong and not passes(self.dial.bound, outcome.verdicts, but):
-            self._failing.add(outcome.query)
-        reply = self._reply(outcome, outcome.cost_usd)
-        (self._strong if strong else self._cheap)[outcome.query].append(reply)
+            pairs.failing.add(outcome.query)
+        reply = self._reply(outcome, outcome.cost_usd)._replace(weight=weight)
+        (pairs.strong if strong else pairs.cheap)[outcome.query].append(reply)
 
     def _reply(self, outcome: Outcome, usd: float | None) -> _Reply:
         return _Reply(outcome.score, usd, self._score(outcome), outcome.tenant, outcome.day)
@@ -120,6 +142,8 @@ class Comparing:
             return outcome.difficulty
         if dial.score is None or (dial.kind == "verify" and outcome.tier != dial.cheap):
             return None
+        if dial.score.idf is not None and outcome.prompt.text is None:
+            return None  # it reads a text that was not kept
         gain = self.held_out.get(outcome.query)
         if gain is None:
             gain = dial.score.gain(outcome.prompt if dial.kind == "route" else outcome.after(), dial.cheap)
@@ -127,10 +151,11 @@ class Comparing:
 
     def compared(self) -> Compared | str:
         """Return the rows, or why there are none."""
-        both = [query for query in self._cheap if query in self._strong]
         explored = [start for start in self._starts if start.propensity <= _EVEN]
-        asked = len(both) >= len(explored)
-        rows = list(self._both(both) if asked else self._explored())
+        found = {"both asked": len(self._asked.both), "shadowed": len(self._shadowed.both)}
+        basis: Basis = max(_BASES, key=lambda name: found.get(name, len(explored)))
+        pairs = self._shadowed if basis == "shadowed" else self._asked
+        rows = list(self._explored() if basis == "explored" else self._both(pairs))
         if not rows:
             return self._nothing()
         known = [row for row in rows if row[0].score is not None]
@@ -150,18 +175,19 @@ class Comparing:
             "tenants": _named([reply.tenant for reply in cheap]),
             "days": _named([reply.day for reply in cheap]),
         }
-        basis: Basis = "both asked" if asked else "explored"
-        requests = len(self._cheap.keys() | self._strong.keys())
-        return Compared(basis, columns, requests, self._notes(rows, known, asked=asked))
+        requests = len(pairs.cheap.keys() | pairs.strong.keys())
+        if basis == "shadowed":
+            requests = round(sum(row[2] for row in rows))
+        return Compared(basis, columns, requests, tuple(self._notes(rows, known, basis, pairs)))
 
-    def _both(self, queries: Iterable[str]) -> Iterator[tuple[_Reply, _Reply, float]]:
-        for query in queries:
-            cheap, strong = _mean(self._cheap[query]), _mean(self._strong[query])
-            if query not in self._failing:
-                yield cheap, strong, 1.0
+    def _both(self, pairs: _Pairs) -> Iterator[tuple[_Reply, _Reply, float]]:
+        for query in pairs.both:
+            cheap, strong = _mean(pairs.cheap[query]), _mean(pairs.strong[query])
+            if query not in pairs.failing:
+                yield cheap, strong, cheap.weight
             elif self.dial.kind == "route":  # the draft is paid for, and the strong tier answers all the same
                 usd = None if cheap.usd is None or strong.usd is None else cheap.usd + strong.usd
-                yield cheap._replace(worth=strong.worth, usd=usd), strong, 1.0
+                yield cheap._replace(worth=strong.worth, usd=usd), strong, cheap.weight
 
     def _explored(self) -> Iterator[tuple[_Reply, _Reply, float]]:
         """Yield each explored start beside the mean of those of like score that its policy started itself.
@@ -190,34 +216,38 @@ class Comparing:
 
     def _nothing(self) -> str:
         dial = self.dial
-        have = f"{len(self._cheap):,} requests have a reply of {dial.cheap}"
-        have += f" whose worth is known, {len(self._strong):,} one of {dial.strong}"
+        asked = self._asked
+        have = f"{len(asked.cheap):,} requests have a reply of {dial.cheap}"
+        have += f" whose worth is known, {len(asked.strong):,} one of {dial.strong}"
         if dial.kind == "verify":
             return (
-                f"{have}, and none has both: ask either tier on its own the same requests, as those of a test"
-                " set, and say how good each reply was"
+                f"{have}, and none has both: let `shadow` ask {dial.strong} as well on a share of the"
+                " replies, or ask either tier on its own the same requests, as those of a test set, and say"
+                " how good each reply was"
             )
         return (
             f"{have}, and none has both, nor did the step explore: write `explore: 0.05` in the step and let"
             " it run, or ask both tiers the same requests"
         )
 
-    def _notes(self, rows: Sequence[Any], known: Sequence[Any], *, asked: bool) -> tuple[str, ...]:
-        notes = []
+    def _notes(self, rows: Sequence[Any], known: Sequence[Any], basis: Basis, pairs: _Pairs) -> Iterator[str]:
         if len(known) < len(rows):
-            notes.append(f"{len(rows) - len(known):,} requests without a score were left out")
-        failing = len(self._failing & self._cheap.keys() & self._strong.keys())
+            yield f"{len(rows) - len(known):,} requests without a score were left out"
+        failing = len(pairs.failing & set(pairs.both))
         if failing and self.dial.kind == "verify":
-            notes.append(
-                f"{failing:,} drafts fail other checks whatever this one says, and are not in the figures"
+            yield f"{failing:,} drafts fail other checks whatever this one says, and are not in the figures"
+        if basis == "shadowed":
+            least = min(row[0].score for row in known)
+            yield (
+                f"shadows are of replies that were returned: what was rejected is not in the figures, which"
+                f" flatter the saving, and nothing below {least:g} was tried. With `min: 0` all are returned"
             )
-        lost = len(self._unjudged & (self._strong.keys() - self._cheap.keys()))
-        if lost and asked and self.dial.kind == "verify":
-            notes.append(
+        lost = len(self._unjudged & (self._asked.strong.keys() - self._asked.cheap.keys()))
+        if lost and basis == "both asked" and self.dial.kind == "verify":
+            yield (
                 f"{lost:,} drafts were rejected and nobody knows how good they were: the figures are of the"
                 " others, and flatter. Judge them too (--judged-by)"
             )
-        return tuple(notes)
 
 
 def _mean(replies: Sequence[_Reply]) -> _Reply:

@@ -11,7 +11,7 @@ from typing import Any
 
 from langroute.tuning.dials import Dial
 from langroute.tuning.evidence import Rows
-from langroute.tuning.outcomes import Outcome
+from langroute.tuning.outcomes import SHADOW, Outcome
 from langroute.tuning.scores import fit_prompt_score, fit_reply_score
 from langroute.tuning.sides import Compared, Comparing
 from langroute.tuning.sweep import sweep
@@ -46,11 +46,11 @@ class Tuned:
     tuning: Tuning | None = None
     """The figures; None where there were no rows at all."""
     basis: str = ""
-    """`both asked`, or `explored`: where the rows come from."""
+    """`both asked`, `shadowed` or `explored`: where the rows come from."""
     notes: tuple[str, ...] = ()
     more: int | None = None
-    """Further requests with feedback that would be enough, at the rate at which these gave rows; None where
-    that is not known."""
+    """Further requests (with feedback, unless they are shadowed) that would be enough, at the rate at which
+    these gave rows; None where that is not known."""
     curve: tuple[tuple[float, float, float], ...] = ()
     """Threshold, saving and quality of every threshold that was tried, safest first."""
 
@@ -136,12 +136,13 @@ def _comparing(dial: Dial, outcomes: Iterable[Outcome]) -> Comparing | str:
     tiers = dial.bound.cascade
     if len(tiers) != _TIERS:
         return (
-            f"its cascade has {len(tiers)} tiers ({', '.join(tiers)}), and a threshold is tuned between two:"
-            " try other numbers with `langroute replay`"
+            f"its cascade has {len(tiers)} tiers ({', '.join(tiers)}), and this one number decides at all but"
+            " the last, while a confidence is stated of a choice between two. Bind the step to two tiers, or"
+            " try other numbers with `langroute replay`, which follows them all"
         )
     if dial.score is None:
         return Comparing(dial)
-    return _with_score([each for each in outcomes if each.step in ("", dial.step)], dial)
+    return _with_score([e for e in outcomes if e.step in ("", dial.step) and e.chosen_by != SHADOW], dial)
 
 
 def _with_score(outcomes: Sequence[Outcome], dial: Dial) -> Comparing | str:

@@ -105,7 +105,7 @@ def test_a_threshold_from_an_earlier_tuning_stays_unless_the_gain_is_sure(tmp_pa
 def test_three_tiers_are_refused_and_an_unknown_step_is_an_error() -> None:
     three = checked() | {"cascade": ["small", "middle", "large"]}
     (found,) = tune_policy(dials(work=three), simulated(), ANYONE)
-    assert "its cascade has 3 tiers (small, middle, large)" in str(found.refusal)
+    assert "its cascade has 3 tiers (small, middle, large), and this one number decides" in str(found.refusal)
     written = {"tiers": MODELS, "steps": {"work": checked()}}
     with pytest.raises(LangrouteError, match="no step plan; it has work"):
         dials_of(Policy.load(written), written, ["plan"])
