@@ -18,6 +18,9 @@ __all__ = ["beside_the_loop", "derived", "overrides", "twin"]
 _STATE = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
 """Where pydantic keeps what a model holds: the very same objects in both."""
 
+_SLOTS = ("langroute_told",)
+_HOSTS = frozenset(BaseChatModel.__mro__)
+
 
 def overrides(kind: type, *names: str) -> bool:
     """Whether a class of chat models has one of these methods of its own."""
@@ -33,9 +36,11 @@ def derived(kind: type, methods: Mapping[str, Any]) -> type | None:
     def copied(self: Any) -> Any:
         return twin(kind.__copy__(self), type(self), **self.langroute_told)  # type: ignore[attr-defined]  # pydantic's
 
+    slots = [vars(base).get("__slots__", ()) for base in kind.__mro__ if base not in _HOSTS]
+    if set(slots) - {(), _SLOTS}:
+        return None  # it holds something in slots of its own
     named = {name: getattr(kind, name) for name in ("__doc__", "__module__", "__qualname__")}
-    slots = () if hasattr(kind, "langroute_told") else ("langroute_told",)
-    own = {"__slots__": slots, "__copy__": copied, **methods}
+    own: dict[str, Any] = {"__slots__": () if _SLOTS in slots else _SLOTS, "__copy__": copied, **methods}
     if hasattr(kind, "__del__"):
         own["__del__"] = _nothing  # what it would close is still the model's
     try:

@@ -320,6 +320,12 @@ class Final(Blocking):
         raise TypeError("final")
 
 
+class Slotted(Blocking):
+    """Holds something where pydantic does not."""
+
+    __slots__ = ("aside",)
+
+
 class Half(Streaming):
     """Has an async stream of its own."""
 
@@ -329,7 +335,7 @@ class Half(Streaming):
 
 
 def test_models_that_need_no_twin_or_can_have_none_stand_for_themselves() -> None:
-    for model in (ScriptedChatModel(reply=GOOD), Final()):
+    for model in (ScriptedChatModel(reply=GOOD), Final(), Slotted()):
         assert beside_the_loop(model, lambda: "x") is model
     model = Closed()
     assert beside_the_loop(model, lambda: "x") is not model
