@@ -20,7 +20,7 @@ from langroute.twins import derived, overrides, twin
 __all__ = ["OUTLIVED", "Heeding", "ends", "used_in"]
 
 
-OUTLIVED = (ValidationError, json.JSONDecodeError, AttributeError, TypeError, ModelConnectionError)
+OUTLIVED = (ValidationError, json.JSONDecodeError, AttributeError, KeyError, TypeError, ModelConnectionError)
 """What cannot be read, or a connection that ends: after the end of a reply nothing of it is missing."""
 
 
@@ -43,7 +43,7 @@ class Heeding(BaseCallbackHandler):
         """Return the model with its stream read here: not every model tells its run of each chunk.
 
         The host makes events of what it reads, and no end of a stream that breaks off. One that breaks off
-        after the end of the reply, for its usage is no number, is whole: it ends here without that.
+        after the end of the reply, for its usage cannot be read, is whole: it ends here without that.
         """
         kind = _read(type(model)) if isinstance(model, BaseChatModel) else None
         self._reads = kind is not None

@@ -56,26 +56,29 @@ def test_usage_told_in_every_chunk_is_that_of_the_last_and_parts_are_added(count
 
 
 class Miscounting(ScriptedChatModel):
-    """Tells half a token, which the host refuses to make a chunk of; the reply has ended by then, or not."""
+    """Tells half a token, or words, of which no chunk is made; the reply has ended by then, or not."""
 
     ended: bool = True
+    usage_told: Any = None
 
     def _stream(self, messages: Any, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
         yield ChatGenerationChunk(message=chunk(GOOD))
         if self.ended:
             yield ChatGenerationChunk(message=chunk("", response_metadata={"finish_reason": "stop"}))
-        half: Any = {"input_tokens": 10.5, "output_tokens": 5, "total_tokens": 15}
+        half: Any = self.usage_told or {"input_tokens": 10.5, "output_tokens": 5, "total_tokens": 15}
+        half.get("input_tokens")  # as integrations read it
         yield ChatGenerationChunk(message=chunk("", usage_metadata=half))
 
 
+@pytest.mark.parametrize("told", [None, "many"])
 @pytest.mark.parametrize("mode", STREAMS)
-async def test_whole_reply_outlives_usage_that_the_host_refuses_and_is_estimated(mode: str) -> None:
+async def test_whole_reply_outlives_usage_that_cannot_be_read_and_is_estimated(mode: str, told: Any) -> None:
     with capture_decisions() as decisions:
-        assert await shown(routed({"small-a": Miscounting(reply=GOOD)}), mode) == GOOD
+        assert await shown(routed({"small-a": Miscounting(reply=GOOD, usage_told=told)}), mode) == GOOD
     [attempt] = decisions[0].attempts
     assert (attempt.outcome, attempt.cost_basis) == ("accepted", "estimated")
     with pytest.raises(PartialStream):
-        await shown(routed({"small-a": Miscounting(reply=GOOD, ended=False)}), mode)
+        await shown(routed({"small-a": Miscounting(reply=GOOD, ended=False, usage_told=told)}), mode)
 
 
 LATE = {
@@ -190,7 +193,8 @@ async def test_stream_that_is_read_in_a_thread_is_billed_once(mode: str) -> None
     assert decisions[0].attempts[0].usage == Usage(10, 5)
 
 
+@pytest.mark.parametrize("told", [None, "many"])
 @pytest.mark.parametrize("shown", IN_GRAPHS)
-def test_reply_in_a_graphs_stream_outlives_usage_that_the_host_refuses(shown: Any) -> None:
-    attempt = streamed_in_a_graph(routed({"small-a": Miscounting(reply=GOOD)}), shown)
+def test_reply_in_a_graphs_stream_outlives_usage_that_cannot_be_read(shown: Any, told: Any) -> None:
+    attempt = streamed_in_a_graph(routed({"small-a": Miscounting(reply=GOOD, usage_told=told)}), shown)
     assert (attempt.outcome, attempt.cost_basis) == ("accepted", "estimated")
