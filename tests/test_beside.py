@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 import pytest
+from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
@@ -163,6 +164,35 @@ async def test_late_function_and_late_check_of_async_calls_are_counted(let_go: t
     assert ABANDONED.running["function:late"] == 1
     await routed({"small-a": GOOD}, verify=[late], deadline_s=0.3).ainvoke("?")
     assert ABANDONED.running[ASIDE] == 1
+
+
+class BlockingEmbeddings(Embeddings):
+    """Have no async methods, and give no vectors before they are let go."""
+
+    def __init__(self, let_go: threading.Event) -> None:
+        self.let_go = let_go
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        self.let_go.wait(LATE_S)
+        return [[1.0] for _ in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        return [1.0]
+
+
+async def test_late_embeddings_without_async_methods_are_counted(let_go: threading.Event) -> None:
+    policy = {
+        "tiers": {"small": {"models": [ScriptedChatModel(reply=GOOD)]}},
+        "steps": {"answer": {"cascade": ["small"]}},
+        "classify": {"examples": {"answer": ["When?"]}, "timeout_s": 0.1},
+    }
+    model = RoutedChatModel(policy, embeddings=BlockingEmbeddings(let_go))
+    assert (await model.ainvoke("When?")).text == GOOD
+    assert ABANDONED.running[ASIDE] == 1
+    let_go.set()
+    await until(lambda: not ABANDONED.running)
+    reply = await model.ainvoke("When?")
+    assert reply.response_metadata["langroute"]["step"] == "answer"
 
 
 # Checks in the middle of a stream ------------------------------------------------------------------------

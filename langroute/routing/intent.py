@@ -3,12 +3,14 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from operator import mul
 
 from langchain_core.embeddings import Embeddings
 
+from langroute.beside import abeside
 from langroute.building import secrets
-from langroute.effects import Flow, Io
+from langroute.effects import ASIDE, Flow, Io
 from langroute.failures import classify, is_control_flow
 from langroute.redaction import without
 from langroute.request import EMPTY, Request
@@ -94,11 +96,16 @@ class Embedder:
         return known
 
     def _embed(self, texts: tuple[str, ...], wait_s: float) -> Flow[tuple[Vector, ...]]:
-        listed = list(texts)
-        embeddings = self.embeddings
-        vectors = yield Io(
-            lambda: embeddings.embed_documents(listed), lambda: embeddings.aembed_documents(listed), wait_s
+        listed, embeddings = list(texts), self.embeddings
+        embed, aembed = (
+            partial(embeddings.embed_documents, listed),
+            partial(embeddings.aembed_documents, listed),
         )
+        if (
+            type(embeddings).aembed_documents is Embeddings.aembed_documents
+        ):  # it blocks the loop's own workers
+            aembed = partial(abeside, embed, ASIDE)
+        vectors = yield Io(embed, aembed, wait_s)
         if len(vectors) != len(listed):
             raise ValueError(f"the embeddings gave {len(vectors)} vectors for {len(listed)} texts")
         return tuple(_unit(vector) for vector in vectors)
