@@ -80,8 +80,7 @@ class Judge:
         if not verifiers:
             return tuple(found)
         quiet = unheard(config)
-        boundary = self._router.policy.step(self.plan.step).boundary
-        asker = _made_asker(self._router, boundary, move.endpoint, quiet, left_s, self._request.purse)
+        asker = _made_asker(self._router, self.plan.step, move.endpoint, quiet, left_s, self._request.purse)
         ends_s = None if left_s is None else time.monotonic() + left_s
         context = contextvars.copy_context()
         # The running node's config stays around it: without it `interrupt()` in a verifier asks nobody.
@@ -188,7 +187,7 @@ class _Asker:
     """Puts a verifier's question to a model, inside the step's boundary."""
 
     router: "Router"
-    boundary: tuple[str, ...] | None
+    step: str
     endpoint: str
     config: RunnableConfig
     left_s: float | None
@@ -202,14 +201,13 @@ class _Asker:
         if tier is None:
             chosen = endpoints.by_name[self.endpoint]
         else:
-            allowed = [
-                e for e in endpoints.tier(tier) if self.boundary is None or e.boundary in self.boundary
-            ]
+            boundary = self.router.policy.step(self.step).boundary
+            allowed = [e for e in endpoints.tier(tier) if boundary is None or e.boundary in boundary]
             others = [e for e in allowed if e.name != self.endpoint]
             if not others:
                 raise NoEndpointAvailable(
                     f"{purpose}: tier {tier} has no endpoint beside {self.endpoint}"
-                    f" within boundary {', '.join(self.boundary or ('any',))}"
+                    f" within boundary {', '.join(boundary or ('any',))}"
                 )
             well = (e for e in others if self.router.breakers.obstacle(e.name) is None)
             chosen = next(well, others[0])
