@@ -10,16 +10,20 @@ from langroute.report.tally import OTHERS
 
 __all__ = ["Ways"]
 
-Node = tuple[str, str]
+Node = tuple[str, str, int]
+"""Kind, name, and of a tier its place among those that a decision visits."""
 
 _SHOWN = 12
 """Steps, and tiers, that are drawn on their own."""
+_LADDER = 6
+"""Tiers up to which each is one node; of more there is one for each place, so that ways stay short."""
+_MOST_PLACES = 4
 
-_ENDS = {
-    "accepted": ("returned", "accepted reply"),
-    "best": ("returned", "best of rejected"),
+_ENDS: Mapping[str, Node] = {
+    "accepted": ("returned", "accepted reply", 0),
+    "best": ("returned", "best of rejected", 0),
 }
-_WITHOUT_REPLY: Node = ("none", "no reply")
+_WITHOUT_REPLY: Node = ("none", "no reply", 0)
 
 
 class Ways:
@@ -37,13 +41,15 @@ class Ways:
     def flow(self) -> Flow:
         """Return nodes and links; the rarer steps share a node, and so do the rarer tiers."""
         kept = {kind: self._most_common(kind) for kind in ("step", "tier")}
+        tiers = {name for link in self._links for kind, name, _ in link if kind == "tier"}
+        placed = len(tiers) > _LADDER
         links: Counter[tuple[Node, Node]] = Counter()
         for (source, target), count in self._links.items():
-            links[_drawn(source, kept), _drawn(target, kept)] += count
+            links[_drawn(source, kept, placed=placed), _drawn(target, kept, placed=placed)] += count
         nodes = list(dict.fromkeys(node for link in links for node in link))
         index = {node: number for number, node in enumerate(nodes)}
         drawn = (Link(index[source], index[target], count) for (source, target), count in links.items())
-        return Flow(tuple(nodes), tuple(drawn))
+        return Flow(tuple((kind, name) for kind, name, _ in nodes), tuple(drawn))
 
     def _most_common(self, kind: str) -> set[str]:
         starts: Counter[str] = Counter()
@@ -53,14 +59,14 @@ class Ways:
         return {name for name, _ in starts.most_common(_SHOWN)}
 
 
-def _drawn(node: Node, kept: Mapping[str, set[str]]) -> Node:
+def _drawn(node: Node, kept: Mapping[str, set[str]], *, placed: bool) -> Node:
     """Return a node as it is drawn: under its own name or with the others, and said what became of it."""
-    kind, name = node
+    kind, name, place = node
     if kind in ("returned", "none"):
         return node
     if name not in kept["step" if kind == "step" else "tier"]:
         name = OTHERS
-    return kind, f"{name}: {kind}" if kind in ("rejected", "failed") else name
+    return kind, f"{name}: {kind}" if kind in ("rejected", "failed") else name, place if placed else 0
 
 
 _MOST_LINKS = 5_000
@@ -69,17 +75,18 @@ _MOST_LINKS = 5_000
 
 def _way(record: DecisionRecord, step: str) -> Iterator[Node]:
     """Yield the nodes that a decision passes; calls that stay on a tier are one visit of it."""
-    yield "step", step
+    yield "step", step, 0
     visits: list[tuple[str, str]] = []
     for attempt in record.attempts:
         if visits and visits[-1][0] == attempt.tier:
             visits.pop()
         visits.append((attempt.tier, attempt.outcome))
     for number, (tier, outcome) in enumerate(visits):
-        yield "tier", tier
+        place = min(number, _MOST_PLACES)
+        yield "tier", tier, place
         ended = number == len(visits) - 1
         if outcome == "rejected":
-            yield "rejected", tier
+            yield "rejected", tier, place
         elif outcome == "failed" or (outcome == "cancelled" and not ended):
-            yield "failed", tier
+            yield "failed", tier, place
     yield _ENDS.get(record.outcome, _WITHOUT_REPLY)

@@ -3,7 +3,8 @@
 window.langroute = (() => {
   const data = JSON.parse(document.getElementById("figures").textContent);
   // What a reader could not see, or what would turn the direction of what follows.
-  const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]|\udb40[\udc00-\udc7f]/g;
+  // Joiners stay where scripts and pictures need them: after what is not Latin.
+  const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]|(?<=^|[\u0000-\u02ff\u200c\u200d])[\u200c\u200d]|\udb40[\udc00-\udc7f]/g;
   const LONGEST = 2000;
 
   const clean = (value) => {
@@ -30,7 +31,7 @@ window.langroute = (() => {
   const count = (value) => (known(value) ? grouped.format(value) : "");
   const usd = (value) => {
     if (!known(value)) return "unknown";
-    return (Math.abs(value) >= 1 || value === 0 ? cents : fine).format(value);
+    return (Math.abs(value) >= 1 || value === 0 ? cents : fine).format(value || 0);
   };
   const digits = [0, 1].map((n) => even({minimumFractionDigits: n, maximumFractionDigits: n, useGrouping: false}));
   const percent = (share) => {
@@ -63,7 +64,7 @@ window.langroute = (() => {
   const chance = (p) => (known(p) ? (p < 0.001 ? "< 0.001" : p.toFixed(3)) : "too little to say");
 
   // Tables -------------------------------------------------------------------------------------------------
-  const FIRST_ROWS = 50;
+  const FIRST_ROWS = 20, FIRST_STEPS = 15;
   // A column is [heading, row => text] and "n" where it holds numbers.
   const table = (name, caption, columns, rows, none) => {
     const place = document.querySelector(`[data-table="${name}"]`);
@@ -104,7 +105,7 @@ window.langroute = (() => {
     say("headline", data.headline);
     say("lately", data.lately);
     say("assumption", data.assumption);
-    say("period", `${count(totals.decisions)} decisions, ${moment(data.since_s)} to ${moment(data.until_s)} UTC` +
+    say("period", `${count(totals.decisions)} decision${totals.decisions === 1 ? "" : "s"}, ${moment(data.since_s)} to ${moment(data.until_s)} UTC` +
       (data.ledger ? ` \u00b7 ${data.ledger}` : ""));
     const keys = [
       ["Spent", usd(totals.cost_usd), totals.unknown ? `${count(totals.unknown)} decisions of unknown cost` : "everything on the bill"],
@@ -112,13 +113,13 @@ window.langroute = (() => {
         !usual ? "no known price" : known(usual.low) ? `${usd(usual.low)} to ${usd(usual.high)}, lately` : "too few threads for an interval"],
       ["Escalated", percent(totals.escalated.rate), interval(totals.escalated)],
       ["Calls that failed", percent(totals.failed_calls.rate), interval(totals.failed_calls)],
-      ["Cheap model wrong", totals.misrouted ? percent(totals.misrouted.rate) : totals.cheap_labels ? "too few labels" : "no labels yet",
-        totals.misrouted ? `${interval(totals.misrouted)}, of ${count(totals.cheap_labels)} labels` : `${count(totals.cheap_labels)} of ${data.least_labels} needed`],
+      ["Cheap model wrong", totals.misrouted ? percent(totals.misrouted.rate) : "unknown",
+        totals.misrouted ? `${interval(totals.misrouted)}, of ${count(totals.cheap_labels)} labels` : tooFew(totals.cheap_labels)],
       ["Accepted", percent(totals.accepted.rate), interval(totals.accepted)],
     ];
     for (const [name, value, note] of keys) {
       const card = element("div");
-      card.append(element("dt", name), element("dd", value, "value"), element("dd", note, "small"));
+      card.append(element("dt", name), element("dd", value, value.length > 9 ? "value long" : "value"), element("dd", note, "small"));
       byId("key").append(card);
     }
   };
@@ -131,8 +132,10 @@ window.langroute = (() => {
       ["top tier everywhere", (r) => usd(r.top), "n"], ["escalated", (r) => count(r.escalated), "n"], ["failed calls", (r) => count(r.failed), "n"],
     ], rows.filter((r) => r.n));
     const {period, periods, least_groups} = data.payoff;
-    say("payoff-note", `The part of the top tier's cost that was saved, by ${period}, with its 95\u00a0% interval where there are ${least_groups} threads for one.`);
-    if (periods.length < 2) document.querySelector('[data-chart="payoff"]').remove();
+    const short = periods.filter((r) => r.share).length < 2;
+    say("payoff-note", short ? "There is too little to show it over time."
+      : `The part of the top tier's cost that was saved, by ${period}, with its 95\u00a0% interval where there are ${least_groups} threads for one.`);
+    if (short) document.querySelector('[data-chart="payoff"]').remove();
     table("payoff", "What was saved over time, with 95 % intervals", [
       ["from (UTC)", (r) => moment(r.start_s)], ["decisions compared", (r) => count(r.requests), "n"],
       ["saved", (r) => estimated(r.saved_usd, usd), "n"], ["of the top tier's cost", (r) => estimated(r.share, percent), "n"],
@@ -151,6 +154,7 @@ window.langroute = (() => {
   };
 
   const worksheet = () => {
+    if (data.steps.length > FIRST_STEPS) say("steps-note", `The ${FIRST_STEPS} dearest of ${count(data.steps.length)} steps.`);
     table("worksheet", "Routing worksheet", [
       ["step", (r) => r.step], ["traffic", (r) => percent(r.share), "n"], ["quality threshold", (r) => r.threshold || "\u2013", "t"],
       ["primary model", (r) => r.primary, "t"], ["fallback", (r) => r.fallback || "\u2013", "t"], ["escalates to", (r) => r.escalates_to || "\u2013", "t"],
@@ -179,7 +183,8 @@ window.langroute = (() => {
       ["cost a request", (r) => usd(r.cost_per_request_usd) + (known(r.cost_low_usd) ? ` (${usd(r.cost_low_usd)} to ${usd(r.cost_high_usd)})` : ""), "n"],
       ["accepted", (r) => rated(r.accepted), "n"], ["escalated", (r) => rated(r.escalated), "n"],
       ["p50", (r) => seconds(r.latency_p50_s), "n"], ["p95", (r) => seconds(r.latency_p95_s), "n"], ["right", (r) => rated(r.right, tooFew(r.labels)), "n"],
-    ], data.arms, "The policy has no canary.");
+    ], data.arms);
+    byId("canary").hidden = !data.arms.length;
     table("shadows", "Shadows by step, with 95 % intervals", [
       ["step", (r) => r.step], ["compared", (r) => count(r.misrouted.of), "n"], ["cheap wrong, top tier right", (r) => rated(r.misrouted), "n"],
       ["both wrong", (r) => count(r.neither), "n"], ["judge unsure", (r) => count(r.unsure), "n"],
@@ -240,7 +245,7 @@ window.langroute = (() => {
       byId("drift-cards").append(card);
     });
     table("rises", "Failures recently and before", [
-      ["endpoint", (r) => r.endpoint], ["verdict", (r) => r.verdict], ["failed before", (r) => rated(r.before), "n"],
+      ["endpoint", (r) => r.endpoint], ["verdict", (r) => r.verdict, "t"], ["failed before", (r) => rated(r.before), "n"],
       ["recently", (r) => rated(r.recent), "n"], ["chance", (r) => chance(r.p_value), "n"],
     ], data.rises, "No call was made.");
     table("mismatches", "Calls that look like another step", [
@@ -275,5 +280,5 @@ window.langroute = (() => {
   };
 
   for (const part of [lead, spending, worksheet, flow, rates, policies, drift, notes, theme]) part();
-  return {data, clean, element, byId, say, count, estimated, usd, percent, seconds, rated, ratesOf, interval, iso, moment, known, saved, chance};
+  return {data, FIRST_STEPS, clean, element, byId, say, count, estimated, usd, percent, seconds, rated, ratesOf, interval, iso, moment, known, saved, chance};
 })();
