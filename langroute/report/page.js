@@ -59,7 +59,7 @@ window.langroute = (() => {
   const beyondChance = (kappa) => (kappa ? `${kappa.value.toFixed(2)} (${kappa.low.toFixed(2)} to ${kappa.high.toFixed(2)})` : "\u2013");
   const LATEST_S = 253402300799; // the year 9999
   const iso = (at_s) => new Date(Math.min(Math.max(at_s, 0), LATEST_S) * 1000).toISOString().slice(0, 19);
-  const moment = (at_s) => iso(at_s).slice(0, 16).replace("T", " ");
+  const moment = (at_s, slice_s = 60) => iso(at_s).slice(0, slice_s < 60 ? 19 : 16).replace("T", " ");
   const saved = (saving) => (saving && saving.baseline_usd > 0 ? 1 - saving.cost_usd / saving.baseline_usd : null);
   const chance = (p) => (known(p) ? (p < 0.001 ? "< 0.001" : p.toFixed(3)) : "too little to say");
 
@@ -101,7 +101,7 @@ window.langroute = (() => {
   };
 
   const lead = () => {
-    const {totals, payoff} = data, usual = payoff.recent_usd;
+    const {totals, payoff} = data, sure = payoff.recent_usd && known(payoff.recent_usd.low), usual = sure ? payoff.recent_usd : payoff.whole_usd;
     say("headline", data.headline);
     say("lately", data.lately);
     say("assumption", data.assumption);
@@ -110,7 +110,7 @@ window.langroute = (() => {
     const keys = [
       ["Spent", usd(totals.cost_usd), totals.unknown ? `${count(totals.unknown)} decisions of unknown cost` : "everything on the bill"],
       [`Saved ${/^[a-z]/.test(payoff.per) ? "a" : "in"} ${payoff.per}`, usual ? usd(usual.value) : "unknown",
-        !usual ? "no known price" : known(usual.low) ? `${usd(usual.low)} to ${usd(usual.high)}, lately` : "too few threads for an interval"],
+        !usual ? "no known price" : known(usual.low) ? `${usd(usual.low)} to ${usd(usual.high)}${sure ? ", lately" : ""}` : "too few threads for an interval"],
       ["Escalated", percent(totals.escalated.rate), interval(totals.escalated)],
       ["Calls that failed", percent(totals.failed_calls.rate), interval(totals.failed_calls)],
       ["Cheap model wrong", totals.misrouted ? percent(totals.misrouted.rate) : "unknown",
@@ -128,16 +128,16 @@ window.langroute = (() => {
     const line = data.timeline;
     const rows = line.starts_s.map((at_s, i) => ({at_s, n: line.decisions[i], cost: line.cost_usd[i], top: line.top_usd[i], escalated: line.escalated[i], failed: line.failed_calls[i]}));
     table("spend", "Spend over time", [
-      ["from (UTC)", (r) => moment(r.at_s)], ["decisions", (r) => count(r.n), "n"], ["paid", (r) => usd(r.cost), "n"],
+      ["from (UTC)", (r) => moment(r.at_s, line.slice_s)], ["decisions", (r) => count(r.n), "n"], ["paid", (r) => usd(r.cost), "n"],
       ["top tier everywhere", (r) => usd(r.top), "n"], ["escalated", (r) => count(r.escalated), "n"], ["failed calls", (r) => count(r.failed), "n"],
     ], rows.filter((r) => r.n));
     const {period, periods, least_groups} = data.payoff;
-    const short = periods.filter((r) => r.share).length < 2;
+    const short = periods.filter((r) => r.share).length < 3;
     say("payoff-note", short ? "There is too little to show it over time."
       : `The part of the top tier's cost that was saved, by ${period}, with its 95\u00a0% interval where there are ${least_groups} threads for one.`);
     if (short) document.querySelector('[data-chart="payoff"]').remove();
     table("payoff", "What was saved over time, with 95 % intervals", [
-      ["from (UTC)", (r) => moment(r.start_s)], ["decisions compared", (r) => count(r.requests), "n"],
+      ["from (UTC)", (r) => moment(r.start_s, data.payoff.period_s)], ["decisions compared", (r) => count(r.requests), "n"],
       ["saved", (r) => estimated(r.saved_usd, usd), "n"], ["of the top tier's cost", (r) => estimated(r.share, percent), "n"],
     ], periods, "No decision has both a known cost and a known price of the top tier.");
     table("savings", "Any one tier everywhere", [

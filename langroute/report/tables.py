@@ -75,7 +75,7 @@ def _parts(data: ReportData) -> Iterator[RenderableType]:
     yield _said(data.assumption, "dim")
     yield _said(f"{data.totals.decisions:,} decisions, {day(data.since_s)} to {day(data.until_s)} UTC", "dim")
     yield _table("what was paid", _paid_columns(), _with_all(data))
-    yield _table(f"saved, by {data.payoff.period}", _PERIODS, data.payoff.periods)
+    yield _table(f"saved, by {data.payoff.period}", _period_columns(data), data.payoff.periods)
     yield _table("any one tier everywhere", _SAVINGS, data.savings)
     yield _table("how often, with 95 % intervals", _rate_columns(data), _with_all(data))
     yield _table("routing worksheet", _WORKSHEET, data.steps)
@@ -161,12 +161,14 @@ def _rate_columns(data: ReportData) -> list[_Column]:
     return found
 
 
-_PERIODS: list[_Column] = [
-    ("from (UTC)", lambda row: day(row.start_s), False),
-    ("compared", lambda row: f"{row.requests:,}", True),
-    ("saved", lambda row: estimated(row.saved_usd, usd), True),
-    ("of the top tier's cost", lambda row: estimated(row.share, percent), True),
-]
+def _period_columns(data: ReportData) -> list[_Column]:
+    return [
+        ("from (UTC)", lambda row: day(row.start_s, data.payoff.period_s), False),
+        ("compared", lambda row: f"{row.requests:,}", True),
+        ("saved", lambda row: estimated(row.saved_usd, usd), True),
+        ("of the top tier's cost", lambda row: estimated(row.share, percent), True),
+    ]
+
 
 _SAVINGS: list[_Column] = [
     ("tier everywhere", lambda row: row.tier, False),

@@ -91,9 +91,10 @@ def seconds(value: float | None) -> str:
     return f"{_decimal(value):.1f} s" if value < 100 else f"{_decimal(value):,.0f} s"  # noqa: PLR2004
 
 
-def day(moment_s: float) -> str:
-    """Return a moment as a person writes it, in UTC."""
-    return f"{datetime.fromtimestamp(min(max(moment_s, 0), _TOO_LATE_S), UTC):%Y-%m-%d %H:%M}"
+def day(moment_s: float, slice_s: float = 60) -> str:
+    """Return a moment as a person writes it, in UTC; with seconds where it begins a slice of a few."""
+    at = datetime.fromtimestamp(min(max(moment_s, 0), _TOO_LATE_S), UTC)
+    return f"{at:%Y-%m-%d %H:%M}" if slice_s >= 60 else f"{at:%Y-%m-%d %H:%M:%S}"  # noqa: PLR2004 - a minute
 
 
 def headline(totals: Totals, top: Saving | None) -> str:
@@ -142,7 +143,7 @@ def lately(found: Payoff, tier: str) -> str:
     said = f"in the last quarter of the period routing {saved(recent.value)} {_each(found)}"
     if recent.low is None or recent.high is None:
         few = f"too few threads for an interval ({found.groups:,} of {found.least_groups})"
-        return f"{asked} {said}{part}, but that rests on {few}.{_whole(found)}"
+        return f"{asked} the last quarter of the period has {few}.{_whole(found)}"
     if found.verdict == "cannot say yet":
         return f"{asked} {said}, but anything {_from_to(recent)} may be chance.{_whole(found)}"
     return f"{asked} {said} (95 % interval: {_from_to(recent)}){part}.{_trend(found)}"
@@ -178,9 +179,10 @@ def estimated(found: Estimate | None, written: Callable[[float], str]) -> str:
 def _whole(found: Payoff) -> str:
     """Return what the whole period says, where the last quarter says too little."""
     whole = found.whole_usd
-    if whole is None or whole.low is None:
+    if whole is None:
         return ""
-    return f" In the whole period it {saved(whole.value)} {_each(found)} (95 % interval: {_from_to(whole)})."
+    interval = "" if whole.low is None else f" (95 % interval: {_from_to(whole)})"
+    return f" In the whole period routing {saved(whole.value)} {_each(found)}{interval}."
 
 
 def _trend(found: Payoff) -> str:

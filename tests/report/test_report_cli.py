@@ -21,7 +21,7 @@ from langroute.report.data import Saving
 from langroute.report.figures import Figures
 from langroute.report.making import moment, settings_of
 from langroute.report.tables import explored, tables
-from langroute.report.wording import percent, rate, seconds, too_few, usd
+from langroute.report.wording import day, percent, rate, seconds, too_few, usd
 from langroute.tuning.exploring import ThresholdExplorer
 
 POLICY = """\
@@ -236,6 +236,10 @@ def test_moments_are_dates_times_and_how_long_ago():
     for wrong in ("", "7", "7y", "2026-13-01", "999999w", "now"):
         with pytest.raises(LangrouteError, match="is no moment"):
             moment(wrong, now)
+
+
+def test_slices_shorter_than_a_minute_are_told_apart():
+    assert (day(START_S), day(START_S, 5.0)) == ("2026-09-21 14:13", "2026-09-21 14:13:20")
 
 
 def test_numbers_are_written_for_people():

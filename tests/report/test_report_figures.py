@@ -217,7 +217,7 @@ def test_one_decision_is_a_report(one):
     assert data.totals.misrouted is None
     assert data.labels == 0
     assert data.before is None
-    assert data.lately.startswith("Still paying off? Cannot say yet: in the last quarter")
+    assert data.lately.startswith("Still paying off? Cannot say yet: the last quarter")
     assert {row.verdict for row in data.drift} == {"too little to say"}
 
 
