@@ -2,7 +2,7 @@
 
 A request that started where a way starts it is followed through the log, call by call. What no log can
 tell, because a tier was not tried on a request, is taken from others and called an estimate; where the
-policy explored, `langroute.tuning.offpolicy` corrects it.
+policy explored, `langroute.tuning.weighing` corrects it.
 """
 
 from collections import Counter
@@ -11,7 +11,6 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from langroute.errors import LangrouteError
 from langroute.ledger.records import DecisionRecord
@@ -22,6 +21,7 @@ from langroute.tuning.guarantee import Floats
 from langroute.tuning.replayed import Replays, Seen, seen
 from langroute.tuning.sampling import Sample
 from langroute.tuning.sweep import Kind, candidates
+from langroute.tuning.weighing import Ends, Sides
 
 __all__ = ["Asked", "ThresholdExplorer"]
 
@@ -206,18 +206,21 @@ def _as_it_ran(requests: Sequence[Seen], rated: Sequence[Seen], top: str) -> Out
 def _way(name: str, replays: Replays, judged: Replays | None, hard: Floats, *, checked: bool) -> Way:
     """Return what a way comes to, for start thresholds in a column, with the cascade or without any check."""
     at_top = replays.difficulty >= hard
+    sides = replays.sides(at_top)
     grids: dict[str, Any] = {
-        measure: _grid(_means(at_top, *replays.outcomes(measure, checked=checked)))
-        for measure in ("cost_usd", "latency_s", "escalated", "estimated")
+        measure: _grid(sides.means(replays.outcomes(measure, checked=checked)))
+        for measure in ("cost_usd", "latency_s", "escalated")
     }
+    grids["estimated"] = _grid(replays.estimated(at_top, "estimated", checked=checked))
     grids["top_first"] = _grid(at_top.mean(axis=1, keepdims=True))
     if judged is None:
         nothing = ((None,),)
         return Way(name, **grids, **{f.name: nothing for f in fields(Way)[1:] if f.name not in grids})
     rated_top = judged.difficulty >= hard
-    quality = np.clip(_means(rated_top, *judged.outcomes("quality", checked=checked)), 0.0, 1.0)
-    effective = _effective(rated_top, judged, checked=checked)
-    doubtful = np.maximum(_means(rated_top, *judged.outcomes("doubtful", checked=checked)), 0.0)
+    sides = judged.sides(rated_top)
+    quality = np.clip(sides.means(judged.outcomes("quality", checked=checked)), 0.0, 1.0)
+    doubtful = np.maximum(sides.means(judged.outcomes("doubtful", checked=checked)), 0.0)
+    effective = _effective(sides, judged, quality, checked=checked)
     lines = zip(quality, effective, doubtful, strict=True)
     ends = [[_interval(*at) for at in zip(*line, strict=True)] for line in lines]
     return Way(
@@ -226,35 +229,44 @@ def _way(name: str, replays: Replays, judged: Replays | None, hard: Floats, *, c
         quality=_grid(quality),
         quality_low=tuple(tuple(low for low, _ in line) for line in ends),
         quality_high=tuple(tuple(high for _, high in line) for line in ends),
-        estimated_quality=_grid(_means(rated_top, *judged.outcomes("unrated", checked=checked))),
+        estimated_quality=_grid(judged.estimated(rated_top, "unrated", checked=checked)),
     )
 
 
-def _effective(at_top: NDArray[np.bool_], judged: Replays, *, checked: bool) -> Floats:
-    """Return on how many ratings a quality rests: one over the sum of the squares of what each counts for.
+def _effective(sides: Sides, judged: Replays, quality: Floats, *, checked: bool) -> Floats:
+    """Return on how many ratings a quality rests: what they vary by, over the variance of the estimate.
 
-    A rating counts for its own request, and for its part of the mean that stands in where there is none.
+    A rating counts for its own request, and for its part of the mean that stands in where there is none;
+    those of one tier may vary more than those of another.
     """
-    inverse: Floats = np.zeros((1, 1))
-    for part in judged.ratings(checked=checked):
-        own, square, borrowed = (_means(at_top, *ends) for ends in (part.own, part.square, part.borrowed))
-        inverse = inverse + square / at_top.shape[1] + borrowed * (2 * own + borrowed) / max(part.count, 1)
-    return 1 / inverse
+    rows, values = len(judged.difficulty), judged.outcomes("quality", checked=checked)
+    parts = []
+    for part in judged.rated(checked=checked):
+        own, borrowed = sides.means(part.own), sides.means(part.borrowed)
+        told = Ends(*(np.where(of > 0, at, 0.0) for of, at in zip(part.own, values, strict=True)))
+        squares = sides.squares(part.own) / rows
+        stands_in = borrowed * (2 * own + borrowed) / max(part.ratings, 1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            alike = sides.squares(told) / rows / squares, own**2 / squares
+        parts.append((own / rows, squares, alike, stands_in, _varies(part.mean, part.ratings)))
+    overall = _varies(quality, 1 / sum(squares + lent for _, squares, _, lent, _ in parts))
+    variance: Floats = np.zeros((1, 1))
+    for plain, squares, alike, lent, lent_varies in parts:
+        varies = np.nan_to_num(_varies(*alike))
+        # What ratings of weight 1 vary by is in the whole's; only what chance makes of few is to be added.
+        variance = variance + np.fmin(varies, overall) * plain
+        variance = variance + varies * np.fmax(squares - plain, 0.0) + np.nan_to_num(lent_varies) * lent
+    effective: Floats = np.fmin(overall / variance, rows)
+    return effective
 
 
-def _means(at_top: NDArray[np.bool_], top: Floats, first: Floats) -> Floats:
-    """Return the mean over requests for every start threshold and threshold of acceptance; NaN for unknown.
+def _varies(mean: Any, ratings: Any) -> Any:
+    """Return the variance of a rating, two more of either kind assumed: few that are all alike vary as well.
 
-    Args:
-        at_top: Thresholds by requests: whether a request starts at the top tier.
-        top: What each request comes to where it does.
-        first: Thresholds of acceptance by requests: what it comes to where it does not.
+    Agresti and Coull, "Approximate is better than exact for interval estimation" (1998).
     """
-    starts = at_top.astype(float)
-    known = starts @ np.nan_to_num(top)[:, None] + (1 - starts) @ np.nan_to_num(first).T
-    holes = starts @ np.isnan(top)[:, None] + (1 - starts) @ np.isnan(first).T
-    means: Floats = np.where(holes > 0, np.nan, known / starts.shape[1])
-    return means
+    likely = (mean * ratings + 2) / (ratings + 4)
+    return likely * (1 - likely)
 
 
 def _interval(quality: float | None, rows: float, doubtful: float = 0.0) -> tuple[float | None, float | None]:

@@ -16,9 +16,16 @@ import numpy as np
 
 from langroute.tuning.guarantee import Floats, mean_bound
 
-__all__ = ["Estimate", "corrected", "cross_fitted", "doubly_robust", "inverse_propensity", "measured"]
+__all__ = [
+    "FOLDS",
+    "Estimate",
+    "cross_fitted",
+    "doubly_robust",
+    "inverse_propensity",
+    "measured",
+]
 
-_FOLDS = 5
+FOLDS = 5
 """Parts of the log; what is expected of a row is read off the others."""
 
 
@@ -111,7 +118,7 @@ def doubly_robust(
     logged = expected if expected_logged is None else expected_logged
     values = np.where(weights > 0, values, logged)
     most = float(values.max()) if highest is None else highest
-    each = corrected(values, weights, expected, logged)
+    each = _corrected(values, weights, expected, logged)
     times = _largest(propensity)
     least = float(expected.min()) - times * float(logged.max())
     largest = float(expected.max()) + times * max(most - float(logged.min()), 0.0)
@@ -120,7 +127,7 @@ def doubly_robust(
     return Estimate(value, low, high, confidence, len(values), _effective(weights), "doubly robust")
 
 
-def corrected(values: Floats, weights: Floats, expected: Floats, logged: Floats | None = None) -> Floats:
+def _corrected(values: Floats, weights: Floats, expected: Floats, logged: Floats | None = None) -> Floats:
     """Return what is expected of each row, corrected where the policies agree: its mean is `doubly_robust`.
 
     Args:
@@ -136,9 +143,9 @@ def corrected(values: Floats, weights: Floats, expected: Floats, logged: Floats 
 
 def cross_fitted(values: Floats, weights: Floats) -> Floats:
     """Return, for each row, the weighted mean of the rows of other folds; of all where these weigh 0."""
-    folds = np.arange(len(values)) % _FOLDS
+    folds = np.arange(len(values)) % FOLDS
     expected = np.empty(len(values))
-    for fold in range(_FOLDS):
+    for fold in range(FOLDS):
         others = np.where(folds != fold, weights, 0.0)
         expected[folds == fold] = np.average(values, weights=others if others.any() else weights)
     return expected

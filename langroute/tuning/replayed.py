@@ -3,28 +3,29 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from langroute.cascade import Attempt, Plan
 from langroute.ledger.records import DecisionRecord
 from langroute.tuning.guarantee import Floats
-from langroute.tuning.offpolicy import corrected, cross_fitted
 from langroute.tuning.recorded import logged_of
 from langroute.tuning.replay import Judge, Logged, escalated, rejudged, replay, spent_usd
+from langroute.tuning.weighing import Began, Bools, Ends, Sides
 from langroute.tuning.whatif import tier_means
 
-__all__ = ["MEASURES", "Ratings", "Replays", "Seen", "seen"]
+__all__ = ["MEASURES", "Rated", "Replays", "Seen", "seen"]
 
 MEASURES = ("cost_usd", "latency_s", "quality", "doubtful", "escalated", "estimated", "unrated", "tier")
 """What a request comes to. `doubtful`: its quality where that is an unrated draft's; `estimated`: a tier was
 not tried on it; `unrated`: its reply was not rated; `tier`: that reply's, by its number in the cascade."""
 
+_EVEN = 0.5
+"""Propensity up to which a start was not the policy's own choice."""
+
 _Outcome = tuple[float, ...]
 """The measures of one request."""
-_Ends = tuple[Floats, Floats]
-"""Something of each request from the top tier; and from the first one, a line for each threshold."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,18 +69,17 @@ def seen(record: DecisionRecord, label: float | None) -> Seen | None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Ratings:
-    """What the ratings of one tier's replies stand for."""
+class Rated(NamedTuple):
+    """What the replies of one tier say of each request's quality."""
 
-    count: int
+    ratings: int
     """Rated replies of the tier."""
-    own: _Ends
-    """What each request's own rating counts for; 0 where it has none."""
-    square: _Ends
-    """Its square."""
-    borrowed: _Ends
-    """What the mean of the tier counts for that stands in for it."""
+    mean: float
+    """Their mean; NaN without any."""
+    own: Ends
+    """1 where it is the request's own rating that counts."""
+    borrowed: Ends
+    """1 where it is the mean of the tier."""
 
 
 class Replays:
@@ -100,77 +100,71 @@ class Replays:
         propensity = np.array([request.logged.plan.propensity for request in requests])
         started = np.array([request.logged.start for request in requests])
         self._started = (started == tiers[-1], started == tiers[0])
-        self._weights = tuple(there / propensity for there in self._started)
+        weights = [there / propensity for there in self._started]
         self._surely = propensity >= 1
+        if not (weights[0] > 1).any():  # chance sent none there: what is known of the tier tells of all
+            weights[0] = np.ones(len(requests))
+        self._weights = weights
+        moved = propensity <= _EVEN
+        # Of three tiers nobody kept which of the others it would have been.
+        known = len(self._tiers) == 2  # noqa: PLR2004 - either
+        self._own = [(there != moved) | (not known) for there in self._started]
         self._means = _Means.read(requests)
         self._checked = (self._at_end(0, self._as_logged), self._at_end(1, self._at_each_minimum))
         self._plain = (self._at_end(0, self._unchecked), self._at_end(1, self._unchecked))
 
-    def outcomes(self, measure: str, *, checked: bool) -> _Ends:
+    def sides(self, at_top: Bools) -> Sides:
+        """Return what each request stands for, where thresholds (a line each) send some to the top tier."""
+        top, first = map(Began, self._weights, self._own)
+        return Sides.weighed(at_top, top, first)
+
+    def outcomes(self, measure: str, *, checked: bool) -> Ends:
         """Return a measure of each request from the top tier, and from the first at each threshold.
 
         Args:
             measure: One of `MEASURES`.
             checked: Whether replies are judged and escalate, or are returned as they come.
         """
-        top, first = self._ends(measure, checked=checked)
-        if measure in ("estimated", "unrated"):
-            return (
-                np.where(self._started[0], top, self._surely),
-                np.where(self._started[1], first, self._surely),
-            )
-        weights = self._weights[1]
-        unknown = np.full(len(weights), np.nan)
-        expected = [cross_fitted(line, weights) if weights.any() else unknown for line in first]
-        return (
-            corrected(top, self._weights[0], self._expected_at_top(top, measure)),
-            np.array([corrected(line, weights, mean) for line, mean in zip(first, expected, strict=True)]),
-        )
-
-    def ratings(self, *, checked: bool) -> Iterator[Ratings]:
-        """Yield for each tier what the ratings of its replies stand for."""
-        unrated, tier = (self._ends(measure, checked=checked) for measure in ("unrated", "tier"))
-        for number, name in enumerate(self._tiers):
-            parts = [
-                self._stands_for(end, unrated[end], tier[end] == number, begins=name == self._tiers[end - 1])
-                for end in (0, 1)
-            ]
-            own, square, borrowed = zip(*parts, strict=True)
-            yield Ratings(self._means.rated.get(name, 0), own, square, borrowed)
-
-    def _stands_for(
-        self, end: int, unrated: Floats, here: NDArray[np.bool_], *, begins: bool
-    ) -> tuple[Floats, Floats, Floats]:
-        """Return what is rated itself, its square, and what is borrowed, at one end of the cascade."""
-        weighed = self._weights[end] * here
-        own = weighed * (1 - unrated)
-        return own, own**2, np.where(self._started[end], weighed * unrated, self._surely * begins)
-
-    def _ends(self, measure: str, *, checked: bool) -> _Ends:
         at = MEASURES.index(measure)
         top, first = self._checked if checked else self._plain
-        return top[0, :, at], first[:, :, at]
+        return Ends(top[0, :, at], first[:, :, at])
 
-    def _expected_at_top(self, values: Floats, measure: str) -> Floats:
-        """Return what requests come to that start at the top tier, for those that did not.
+    def estimated(self, at_top: Bools, measure: str, *, checked: bool) -> Floats:
+        """Return the share of requests whose `estimated` or `unrated` holds, or that no chance sent there."""
+        found = self.outcomes(measure, checked=checked)
+        there = [
+            np.where(weights > 0, told, self._surely)
+            for weights, told in zip(self._weights, found, strict=True)
+        ]
+        return Sides(at_top.astype(float), (~at_top).astype(float)).means(Ends(*there))
 
-        Where the policy explored, it is what the others came to that chance sent there.
-        """
-        weights, top = self._weights[0], self._tiers[-1]
-        if (weights > 1).any():
-            return cross_fitted(values, weights)
-        if measure == "cost_usd":
-            return np.array([r.spend_usd + self._means.call_usd(r, top) for r in self._requests])
-        never = measure in ("escalated", "doubtful")
-        mean = 0.0 if never else getattr(self._means, measure).get(top, np.nan)
-        return np.full(len(self._requests), mean)
+    def rated(self, *, checked: bool) -> Iterator[Rated]:
+        """Yield for each tier what its ratings say."""
+        unrated, tier = (self.outcomes(measure, checked=checked) for measure in ("unrated", "tier"))
+        for number, name in enumerate(self._tiers):
+            here = [(at == number).astype(float) for at in tier]
+            own = Ends(*(part * (1 - lacks) for part, lacks in zip(here, unrated, strict=True)))
+            borrowed = Ends(*(part * lacks for part, lacks in zip(here, unrated, strict=True)))
+            known = self._means.rated.get(name, 0), self._means.quality.get(name, np.nan)
+            yield Rated(*known, own, borrowed)
 
     def _at_end(self, end: int, outcomes: Callable[[Seen], list[_Outcome]]) -> Floats:
-        """Return thresholds by requests by measures, of the requests that started there; 0 for others."""
+        """Return thresholds by requests by measures; of those that began elsewhere what a call comes to."""
         there = self._started[end]
         found = [outcomes(each) if here else [] for each, here in zip(self._requests, there, strict=True)]
-        nothing = [(0.0,) * len(MEASURES)] * max(map(len, found), default=0)
-        return np.array([each or nothing or [(0.0,) * len(MEASURES)] for each in found]).transpose(1, 0, 2)
+        lines = max(map(len, found), default=0) or 1
+        told = [
+            of or [self._called(each, end)] * lines for each, of in zip(self._requests, found, strict=True)
+        ]
+        return np.array(told).transpose(1, 0, 2)
+
+    def _called(self, request: Seen, end: int) -> _Outcome:
+        """Return what a call at one end of the cascade comes to that was never made, if it is accepted."""
+        tier, means = self._tiers[end - 1], self._means
+        latency_s, quality = means.latency_s.get(tier, np.nan), means.quality.get(tier, np.nan)
+        cost_usd = request.spend_usd + means.call_usd(request, tier)
+        number = float(self._tiers.index(tier))
+        return cost_usd, latency_s, quality, 0.0, 0.0, 1.0, 1.0, number
 
     def _as_logged(self, request: Seen) -> list[_Outcome]:
         return [self._outcome(request, request.logged.plan)]

@@ -116,7 +116,7 @@ def test_the_keyboard_moves_them_too(shown, rated, capsys):
         shown.page.keyboard.press("ArrowRight")
     shown.page.keyboard.press("Tab")
     assert shown.page.evaluate("document.activeElement.id") == "explore-accept"
-    shown.page.keyboard.press("End")
+    shown.page.keyboard.press("Home")  # fewer start at the top, and fewer escalate: hybrid moves by both
     _, after = agrees_with_the_command_line(shown, rated, capsys)
     cost_before, cost_after = before["cost a request"], after["cost a request"]
     assert cost_before[0] == cost_after[0]

@@ -1,6 +1,7 @@
 """The explorer: its figures are those of replays, near the truth where chance sent requests everywhere."""
 
 import dataclasses
+from itertools import product
 
 import numpy as np
 import pytest
@@ -72,6 +73,28 @@ def test_where_chance_sent_requests_everywhere_the_truth_is_near(difficulty, min
     routed, routed_usd = truth(asked, start, 0.0)
     assert outlooks(step)["routing"].cost_usd == pytest.approx(routed_usd, rel=0.1)
     assert outlooks(step)["routing"].quality_low <= routed <= outlooks(step)["routing"].quality_high
+
+
+def test_intervals_of_what_was_explored_hold_about_as_often_as_they_say():
+    """Over redraws and thresholds: all start at the large tier, and a tenth by chance at the small one."""
+    many = questions(20_000, np.random.default_rng(99))
+    hard, score, small, large = (
+        np.array([getattr(question, name) for question in many])
+        for name in ("difficulty", "score", "small", "large")
+    )
+    held: dict[str, list[bool]] = {}
+    for seed in range(16):
+        _, log = runs(seed, 600, start="large", minimum=0.0, explore=0.1)
+        (step,) = explored(log).steps
+        for way in step.ways:
+            for start, accept in product(range(1, len(step.starts), 5), range(1, len(step.accepts), 5)):
+                top = (hard >= step.starts[start]) & (way.name != "cascade")
+                goes_on = top | ((score < step.accepts[accept]) & (way.name != "routing"))
+                truth = np.where(goes_on, large, small).mean()
+                found = way.at(start, accept)
+                held.setdefault(way.name, []).append(found.quality_low <= truth <= found.quality_high)
+    often = {name: np.mean(each) for name, each in held.items()}
+    assert min(often.values()) > 0.87, often
 
 
 def test_a_threshold_has_the_same_figures_whether_it_was_asked_for_or_lies_on_the_grid():
