@@ -308,7 +308,7 @@ TRAIN = ("train", "x.csv", "--step", "work", "--kind", "prompt", "--out", "s.jso
         (("replay", "p.yaml", "x.csv", "--plot", "none/a.html"), "none/a.html cannot be written"),
         (("replay", "p.yaml", "x.csv", "--plot", "a.png"), "Name it `a.html`"),
         (("bench", "x.csv", "--plot", "a.png"), "Name it `a.html`"),
-        ((*TRAIN, "--plot", "a.png"), "Name it `a.html`"),
+        ((*TRAIN, "--plot", "a.png"), "saves it as a PNG. Name it `a.html`"),
         (("replay", "p.yaml", "x.csv", "--since", "soon"), "'soon' is no moment"),
         (("replay", "p.yaml", "x.csv", "--confidence", "90"), "confidence: 90.0. Give a chance between"),
         ((*TRAIN, "--confidence", "90"), "confidence: 90.0. Give a chance between"),

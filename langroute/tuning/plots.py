@@ -28,7 +28,8 @@ def check_plot(path: Path) -> None:
         LangrouteError: The file has another ending, or plotly is not installed.
     """
     if path.suffix.lower() not in (".html", ".htm"):
-        raise LangrouteError(f"{path}: a plot is written as one page. Name it `{path.stem}.html`.")
+        page = "a plot is written as one page, whose camera button saves it as a PNG"
+        raise LangrouteError(f"{path}: {page}. Name it `{path.stem}.html`.")
     try:
         import plotly.graph_objects  # noqa: F401 - whether it is there
     except ImportError:

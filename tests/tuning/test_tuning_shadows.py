@@ -1,6 +1,7 @@
 """A check is tuned from what shadows found: the same requests at both tiers, in a ledger without feedback."""
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 from ledgers import kept
 from recording import STEP, models, prompts, right
 from runs import Question, logged, questions, truth
+from typer.testing import CliRunner
 
 from langroute import Ledger, Policy, RoutedChatModel
+from langroute.cli import app
 from langroute.ledger.records import DecisionRecord, ShadowRecord
 from langroute.testing import Answer, ScriptedChatModel
 from langroute.tuning.dials import Dial, dials_of
@@ -173,7 +176,9 @@ def test_a_start_is_not_set_by_replies_that_were_chosen_for_being_accepted() -> 
     assert "nor did the step explore" in str(compared(outcomes(ledger_of(0, 50, share=1.0)), start))
 
 
-def test_real_runs_with_a_shadow_and_no_feedback_are_enough(tmp_path: Path) -> None:
+def test_real_runs_with_a_shadow_and_no_feedback_are_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The large model is taken at its word; the small one is unsure where it says something else."""
     asked = prompts(300)
     told = [right(prompt, "small") for prompt in asked]
@@ -201,3 +206,9 @@ def test_real_runs_with_a_shadow_and_no_feedback_are_enough(tmp_path: Path) -> N
     assert reading.found.compared == said.tuning.rows  # type: ignore[union-attr]  # there is a threshold
     assert f"of {said.tuning.rows} shadows {said.tuning.rows} found" in reading.found.summary  # type: ignore[union-attr]
     assert not [each for each in reading.outcomes() if each.chosen_by == SHADOW]
+    policy = {"tiers": {"small": "openai:a", "large": "openai:b"}, "steps": written["steps"]}
+    (tmp_path / "p.json").write_text(json.dumps(policy))
+    asks = ["tune", "--policy", "p.json", "--ledger", "a.db", "--most-share", "1", "--json"]
+    monkeypatch.chdir(tmp_path)
+    ran = CliRunner().invoke(app, asks)
+    assert json.loads(ran.stdout)["thresholds"][0]["threshold"] == said.threshold
