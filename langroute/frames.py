@@ -12,7 +12,7 @@ from typing import Any
 from langroute.arguments import Arguments
 from langroute.errors import MixedReply, RefusedReply
 
-__all__ = ["Frames"]
+__all__ = ["FOR_WANT", "Frames"]
 
 _LONGEST = 1_000_000
 """Bytes of one event, or of a body that is no stream, that are looked at."""
@@ -24,7 +24,7 @@ _STABLE = 2
 """Pieces of one id after which another id is another reply: some servers give each chunk its own."""
 
 
-_FOR_WANT = frozenset({"content_filter", "length"})
+FOR_WANT = frozenset({"content_filter", "length"})
 """Finish reasons of a reply that lacks something."""
 
 _NOWHERE = object()
@@ -117,7 +117,7 @@ class Frames:
 
     def _ends(self, why: Any) -> None:
         """Take a finish reason; of two that differ one may say that the reply is not whole."""
-        if self._ended and why != self._why and not _FOR_WANT.isdisjoint((str(why), str(self._why))):
+        if self._ended and why != self._why and not FOR_WANT.isdisjoint((str(why), str(self._why))):
             raise MixedReply(f"the stream ends with `{self._why}` and with `{why}`")
         self._ended, self._why = True, why
         self._arguments.end()

@@ -9,7 +9,8 @@ from uuid import uuid4
 from langchain_core.messages import AIMessage
 
 from langroute.decision import Decision
-from langroute.errors import NoReply
+from langroute.errors import MixedReply, NoReply
+from langroute.frames import FOR_WANT
 from langroute.records import maker
 
 __all__ = ["Reply", "end_once", "finished", "identify", "read_reply", "token_logprobs", "told_model"]
@@ -64,9 +65,15 @@ def identify(calls: Sequence[Any]) -> None:
 
 
 def end_once(chunk: AIMessage, ended: Any) -> Any:
-    """Return how a reply ended, so far; an end told again is left out, or the host would join the words."""
+    """Return how a reply ended, so far; an end told again is left out, or the host would join the words.
+
+    Raises:
+        MixedReply: Of two ends that differ one says that the reply is not whole.
+    """
     told = chunk.response_metadata
     word = told.get("finish_reason")
+    if ended and word and word != ended and not FOR_WANT.isdisjoint((str(ended), str(word))):
+        raise MixedReply(f"the stream ends with `{ended}` and with `{word}`")
     if ended and word == ended:
         for key in _OF_THE_END:
             told.pop(key, None)

@@ -113,6 +113,20 @@ async def test_end_that_is_told_twice_is_one_word_where_the_chunks_are_joined(mo
     assert (whole.text, whole.response_metadata["finish_reason"]) == (GOOD, "stop")
 
 
+class EndingTwice(ScriptedChatModel):
+    """Says why its reply ended, and then says something else."""
+
+    def _stream(self, messages: Any, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        for text, word in ((GOOD, "length"), ("", "stop")):
+            yield ChatGenerationChunk(message=chunk(text, response_metadata={"finish_reason": word}))
+
+
+@pytest.mark.parametrize("mode", ["stream", "astream"])
+async def test_two_ends_of_which_one_cuts_are_no_end_of_a_given_models_reply(mode: str) -> None:
+    with pytest.raises(PartialStream, match="`length` and with `stop`"):
+        await shown(routed({"small-a": EndingTwice(reply=GOOD)}), mode)
+
+
 class Counting(ScriptedChatModel):
     """Tells in every chunk what was used so far; streams where somebody listens; tells its run, or not."""
 
