@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from langroute.errors import AbandonedCalls
+from langroute.leaving import ends_with_the_process
 
 __all__ = [
     "ABANDONED",
@@ -151,7 +152,10 @@ class Worker:
         self._lock = threading.Lock()
         self._done = False
         context = contextvars.copy_context()
-        threading.Thread(target=context.run, args=(self._run,), name="langroute-call", daemon=True).start()
+        self._thread = threading.Thread(
+            target=context.run, args=(self._run,), name="langroute-call", daemon=True
+        )
+        self._thread.start()
 
     def give(self, kind: str, value: Any) -> None:
         """Hand something to whoever waits."""
@@ -177,6 +181,7 @@ class Worker:
                 return
             self.left = True
             ABANDONED.left(self._endpoint)
+        ends_with_the_process(self._thread)
         hang_up()
 
 
