@@ -38,7 +38,7 @@ def let_go() -> Iterator[threading.Event]:
     yield event
     event.set()
     for thread in threading.enumerate():
-        if thread.name.startswith("langroute-"):
+        if thread.name == "langroute-call":
             thread.join(60)
     assert not ABANDONED.running
 
