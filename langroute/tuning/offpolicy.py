@@ -123,7 +123,7 @@ def doubly_robust(
     least = float(expected.min()) - times * float(logged.max())
     largest = float(expected.max()) + times * max(most - float(logged.min()), 0.0)
     low, high = _interval(each, min(least, float(each.min())), largest, confidence)
-    value = float(each.mean())
+    value, low = max(float(each.mean()), 0.0), max(low, 0.0)  # the truth is not negative either
     return Estimate(value, low, high, confidence, len(values), _effective(weights), "doubly robust")
 
 

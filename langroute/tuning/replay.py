@@ -61,11 +61,18 @@ class Replayed:
     """The last move: an end, a question to a person, or the call that was never made."""
     missing: str | None
     """Tier whose reply the log does not have; None where the replay came to its end."""
+    unjudged: bool
+    """Whether it has that reply, and not what a check of the other policy says of it."""
     cost_usd: float | None
     """USD of the attempts with their checks; None where a part is unknown."""
     latency_s: float
     quality: float | None
     """Quality of the reply returned, 0 where none was; None where nobody said."""
+
+    @property
+    def repairs(self) -> bool:
+        """Whether what the log does not have is a repair."""
+        return self.missing is not None and not self.unjudged and getattr(self.move, "why", "") == "repair"
 
     @property
     def escalated(self) -> bool:
@@ -92,14 +99,14 @@ def replay(logged: Logged, plan: Plan, judge: Judge | None = None) -> Replayed:
     taken: list[int] = []
     calls: Counter[str] = Counter()
     move = next_move(plan, attempts)
-    missing = None
+    missing, unjudged = None, False
     while isinstance(move, Call):
         index = _nth_call(logged.attempts, move.endpoint, calls[move.endpoint])
         found = None if index is None else logged.attempts[index]
         if found is not None and judge is not None:
             found = judge(found)
         if index is None or found is None:
-            missing = move.tier
+            missing, unjudged = move.tier, index is not None
             break
         calls[move.endpoint] += 1
         taken.append(index)
@@ -107,7 +114,7 @@ def replay(logged: Logged, plan: Plan, judge: Judge | None = None) -> Replayed:
         move = next_move(plan, attempts)
     latency_s = sum(attempt.latency_s + attempt.judged_s for attempt in attempts)
     quality = _quality(logged, move, taken) if missing is None else None
-    return Replayed(tuple(attempts), move, missing, spent_usd(attempts), latency_s, quality)
+    return Replayed(tuple(attempts), move, missing, unjudged, spent_usd(attempts), latency_s, quality)
 
 
 def escalated(attempts: Sequence[Attempt], next_why: str = "") -> bool:

@@ -47,7 +47,8 @@ class WhatIf:
     logged_usd: float | None
     """Mean USD a request as logged."""
     untried: tuple[str, ...] = ()
-    """Tiers at which the other policy starts, or to which it escalates, and the log never did."""
+    """Tiers at which the other policy starts, or to which it escalates, and the log never did; `(repair)` is
+    behind one where no repair was logged, `(checks)` where no reply is known to pass all of them."""
     latency_s: Estimate | None = None
     """Seconds a request, checks included; None as for the cost."""
     escalated: Estimate | None = None
@@ -60,7 +61,9 @@ class WhatIf:
         """What was found, in one line."""
         if self.untried:
             tiers = ", ".join(self.untried)
-            return f"unknown: the log never tried what the policy would, on {tiers}. Log with `explore: 0.02`"
+            explored = not any(name.endswith(")") for name in self.untried)
+            way = "Log with `explore: 0.02`" if explored else "Try it on a share of your threads: `canary`"
+            return f"unknown: the log never tried what the policy would, on {tiers}. {way}"
         told = []
         for name, found, sign in (("quality", self.quality, ""), ("cost", self.cost_usd, "$")):
             if found is not None:
@@ -210,7 +213,10 @@ class _Outcomes:
         """Return the outcomes of the requests whose logged outcome is known."""
         had = [kind.of_run(run) for run in as_logged]
         kept = [index for index, value in enumerate(had) if value is not None]
-        tiers = tier_means([rows[index][0] for index in kept], kind.of_attempt)
+        log = [rows[index][0] for index in kept]
+        tiers = tier_means(log, kind.of_attempt)
+        repairs = tier_means(log, kind.of_attempt, ("repair",))
+        passed = {each.tier for run in runs for each in run.attempts if each.outcome == "accepted"}
         values, known, modelled, lacking = [], [], [], set()
         for index in kept:
             run, (logged, plan) = runs[index], rows[index]
@@ -220,10 +226,13 @@ class _Outcomes:
             known.append(value is not None)
             modelled.append(value is None if agrees else logged.plan.propensity >= 1)
             if value is None and agrees:
-                tier = run.missing or run.attempts[-1].tier
-                lacking.update({tier} - tiers.keys())
+                tier, means = run.missing or run.attempts[-1].tier, repairs if run.repairs else tiers
+                if run.unjudged and tier not in passed:
+                    lacking.add(f"{tier} (checks)")
+                elif tier not in means:
+                    lacking.add(f"{tier} (repair)" if run.repairs else tier)
                 before = (kind.of_run(run) or 0.0) if kind.adds_up and run.missing else 0.0
-                value = before + tiers.get(tier, 0.0)
+                value = before + means.get(tier, 0.0)
             values.append(0.0 if value is None else value)
         starts = [rows[index][1].start for index in kept]
         agrees_at = [rows[index][0].start == start for index, start in zip(kept, starts, strict=True)]
@@ -266,14 +275,22 @@ class _Outcomes:
         return expected
 
 
-def tier_means(log: Sequence[Logged], of_attempt: Callable[[Logged, int], float | None]) -> dict[str, float]:
-    """Return what each tier comes to: over requests that started there, else over all it was tried on."""
+def tier_means(
+    log: Sequence[Logged], of_attempt: Callable[[Logged, int], float | None], whys: Sequence[str] = ()
+) -> dict[str, float]:
+    """Return what each tier comes to: over requests that started there, else over all it was tried on.
+
+    Args:
+        log: The steps as logged.
+        of_attempt: What one attempt of a step comes to; None where nobody knows.
+        whys: Why an attempt that counts was made; all count when not given.
+    """
     started: dict[str, list[tuple[float, float]]] = {}
     tried: dict[str, list[tuple[float, float]]] = {}
     for logged in log:
         for at, attempt in enumerate(logged.attempts):
             value = of_attempt(logged, at)
-            if value is None or not _answered(attempt):
+            if value is None or not _answered(attempt) or (whys and attempt.why not in whys):
                 continue
             told = (value, 1 / logged.plan.propensity)
             tried.setdefault(attempt.tier, []).append(told)

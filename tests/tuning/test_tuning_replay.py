@@ -135,6 +135,36 @@ def test_what_was_never_tried_is_unknown_and_the_remedy_named() -> None:
     assert "explore: 0.02" in found.summary
 
 
+def repaired() -> Logged:
+    """A run whose first reply was rejected, and good once repaired."""
+    record, good = one(HARD), one(EASY).attempts[0]
+    attempts = (record.attempts[0], replace(good, why="repair"))
+    return replace(record, plan=replace(record.plan, repairs=1), attempts=attempts, quality=(0.0, 1.0))
+
+
+def test_repairs_are_unknown_until_some_were_logged_and_then_are_what_those_came_to() -> None:
+    log = [one(question) for question in [EASY, EASY, HARD] * 20]
+
+    def repairing(record: Logged) -> Plan:
+        return replace(record.plan, repairs=1)
+
+    found = what_if(log, repairing)
+    assert (found.untried, found.cost_usd, found.escalated) == (("small (repair)",), None, None)
+    assert "small (repair). Try it on a share of your threads: `canary`" in found.summary
+    found = what_if([*log, *(repaired() for _ in range(20))], repairing)
+    assert found.untried == ()
+    assert found.cost_usd.value == pytest.approx(1.5 * SMALL_USD)  # half of them are repaired
+
+
+def test_a_check_that_no_reply_is_known_to_pass_makes_the_outcome_unknown() -> None:
+    log = [one(question) for question in [EASY, EASY, HARD] * 20]
+    judge = rejudged({"confidence": 0.5}, ["confidence", "length"])
+    found = what_if(log, lambda record: record.plan, judge)
+    assert found.untried == ("large (checks)", "small (checks)")
+    assert found.quality is None
+    assert found.cost_usd is None
+
+
 def test_without_a_word_on_quality_the_cost_is_told_all_the_same() -> None:
     log = [replace(one(question), quality=()) for question in [EASY, HARD] * 50]
     found = what_if(log, lambda _: plan_from("small"))
