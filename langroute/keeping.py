@@ -22,7 +22,7 @@ from langroute.cost import Spend, Usage, total_usd
 from langroute.decision import Decision
 from langroute.difficulty import difficulty
 from langroute.effects import Io
-from langroute.endpoints import Endpoints
+from langroute.endpoints import Endpoint, Endpoints
 from langroute.policy import Policy
 from langroute.redaction import redact
 from langroute.request import EMPTY, Request, message_text
@@ -55,7 +55,7 @@ class Keeper:
             ledger.keep_days(policy.ledger.keep_days)
         self._checks = {name: checks_digest(step) for name, step in policy.steps.items()}
         self._other_checks = checks_digest(policy.default)
-        self._firsts = {tier: endpoints.tier(tier)[0] for tier in policy.tiers}
+        self._tiers = {tier: endpoints.tier(tier) for tier in policy.tiers}
 
     def keep(
         self,
@@ -89,11 +89,13 @@ class Keeper:
         return self._checks.get(step, self._other_checks)
 
     def baselines(self, usage: Usage | None) -> dict[str, float | None]:
-        """Return what this usage costs at the first endpoint of each tier, in USD; None where unknown."""
+        """Return what this usage costs at the first endpoint of each tier whose price is known, in USD.
+
+        None where the usage is unknown, or every price of the tier.
+        """
         if usage is None:
-            return dict.fromkeys(self._firsts)
-        prices = {tier: endpoint.price(usage.input_tokens) for tier, endpoint in self._firsts.items()}
-        return {tier: None if price is None else price.cost_usd(usage) for tier, price in prices.items()}
+            return dict.fromkeys(self._tiers)
+        return {tier: _first_known_usd(endpoints, usage) for tier, endpoints in self._tiers.items()}
 
     def kept_reply(self, reply: AIMessage | None) -> Any:
         """Return what is kept of a reply, as the policy says; None for nothing."""
@@ -230,6 +232,11 @@ class Finished(NamedTuple):
         prompt = [{"role": m.type, "text": text} for m, text in zip(asked.messages, asked.texts, strict=True)]
         change = redact if kept == "redacted" else str
         return {"prompt": _changed(prompt, change) or None, "reply": reply}
+
+
+def _first_known_usd(endpoints: Iterable[Endpoint], usage: Usage) -> float | None:
+    prices = (endpoint.price(usage.input_tokens) for endpoint in endpoints)
+    return next((price.cost_usd(usage) for price in prices if price is not None), None)
 
 
 def template_digest(texts: Iterable[str]) -> str:

@@ -37,7 +37,7 @@ __all__ = ["ASSUMPTION", "GROUPS", "Bill", "bills"]
 
 ASSUMPTION = (
     "an estimate: each returned reply, its tokens and its prompt cache at the price of the tier's first"
-    " endpoint, accepted at once; nothing counts as saved on a step that gave no reply"
+    " endpoint with a known price, accepted at once; nothing counts as saved on a step that gave no reply"
 )
 """What every baseline takes for granted; to be shown wherever one is."""
 

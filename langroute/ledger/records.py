@@ -205,7 +205,8 @@ class DecisionRecord:
     """Seconds spent in the attempts and in judging them."""
     top_usd: float | None
     """Estimated USD of the top tier everywhere: the returned reply's tokens and prompt cache at the price of
-    the policy's top tier, accepted at once; 0 where no reply was returned, None where unknown."""
+    the first endpoint of the policy's top tier that has a known one, accepted at once; 0 where no reply was
+    returned, None where unknown."""
     baselines: Json
     """The same for every tier of the policy, cheapest first: tier to USD or None."""
     text_kept: str

@@ -13,17 +13,17 @@ from langchain_core.messages import AIMessage
 from langchain_core.prompts import ChatPromptTemplate, PromptTemplate
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
-from scenes import BAD, GOOD, USAGE, routed
+from scenes import BAD, GOOD, USAGE, policy, routed
 from sqlalchemy import inspect, text
 from synthetic import decisions
 from tables_described import documentation
 
-from langroute import Ledger, add_routed_step, routed_step
+from langroute import Ledger, RoutedChatModel, add_routed_step, routed_step
 from langroute.ledger.migrations import MIGRATIONS
 from langroute.ledger.records import DecisionRecord
 from langroute.ledger.rows import COLUMNS, TABLES, row_of
 from langroute.ledger.store import Store, _checked
-from langroute.testing import capture_decisions
+from langroute.testing import ScriptedChatModel, capture_decisions
 
 
 class About(MessagesState):
@@ -165,6 +165,14 @@ def test_baselines_are_the_same_tokens_and_cache_at_the_price_of_each_tier(ledge
     assert record.baselines == {"small": pytest.approx(840e-6), "large": pytest.approx(8_400e-6)}
     assert list(record.baselines) == ["small", "large"]
     assert record.top_usd == record.baselines["large"]
+
+
+def test_baseline_of_a_tier_is_that_of_its_first_endpoint_with_a_known_price(ledger: Ledger) -> None:
+    unpriced, top = ScriptedChatModel(name="unpriced", reply=GOOD), policy()["tiers"]["large"]["models"][0]
+    tiers = policy()["tiers"] | {"large": {"models": [unpriced, top]}, "none": {"models": [unpriced]}}
+    RoutedChatModel(policy(tiers=tiers), ledger=ledger).for_step("answer").invoke("Hi")
+    [record] = kept(ledger)
+    assert record.baselines == pytest.approx({"small": 840e-6, "large": 8_400e-6, "none": None})
 
 
 def test_failed_decision_is_kept_and_has_nothing_to_save(ledger: Ledger) -> None:
