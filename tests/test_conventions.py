@@ -251,3 +251,13 @@ def test_readme_code_runs(block: str, tmp_path: Path, monkeypatch: pytest.Monkey
 def test_readme_has_no_placeholder() -> None:
     readme = (ROOT / "README.md").read_text()
     assert "@@" not in readme
+
+
+def test_readme_has_every_module_in_its_table_of_the_code() -> None:
+    table = README.partition("## Reading the code")[2].partition("\n## ")[0]
+    rows = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`([\w.]+/?)`", row)}
+    package = ROOT / "langroute"
+    found = {path.name for path in package.glob("*.py")} - {"__init__.py"}
+    found |= {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    assert named - {"examples/"} == found
