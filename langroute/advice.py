@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from langroute.bindings import STEPS, bindings, verifiers_of
-from langroute.building import providers, setting_names, split
+from langroute.building import lacking, providers, setting_names, split
 from langroute.errors import PolicyProblem
 from langroute.problems import NOTHING, Loc, closest, problem
 
@@ -148,7 +148,7 @@ def _unasked(loc: Loc, value: Any) -> PolicyProblem:
 
 
 def _models(policy: "Policy") -> Iterator[PolicyProblem]:
-    """Yield providers that LangChain does not know, and settings that an `openai:` model does not have."""
+    """Yield providers unknown to LangChain or not installed, and settings that `openai:` models lack."""
     known = providers()
     for name, tier in policy.tiers.items():
         for index, spec in enumerate(tier.models):
@@ -156,9 +156,13 @@ def _models(policy: "Policy") -> Iterator[PolicyProblem]:
                 continue
             loc = ("tiers", name, "models", index)
             provider = split(spec.model)[0]
-            if known and provider.replace("-", "_").lower() not in known:
+            package = known.get(provider.replace("-", "_").lower())
+            if known and package is None:
                 message = f"LangChain knows no provider `{provider}`"
                 yield problem((*loc, "model"), spec.model, message, _near(provider, known))
+            elif install := lacking(provider, package):
+                message = "cannot be built: a package that its provider needs is not installed"
+                yield problem((*loc, "model"), spec.model, message, f"Run `{install}`.")
             elif provider == "openai" and spec.settings:
                 yield from _settings((*loc, "settings"), spec.settings)
 

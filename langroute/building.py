@@ -21,6 +21,7 @@ __all__ = [
     "build",
     "credential",
     "key_variable",
+    "lacking",
     "placeholder",
     "providers",
     "secrets",
@@ -34,6 +35,9 @@ _OWN_NETWORK = {"http_client", "http_async_client", "http_socket_options", "open
 
 _HEADERS = "default_headers"
 """The setting that holds headers, as LangChain's integrations call it."""
+
+_INSTALL_LANGCHAIN = "pip install 'langroute[agents]'"
+"""For all models but those of `openai:`, which langroute builds without LangChain's help."""
 
 _SECRET_CHARS = 6
 """A shorter value is no secret, and taken out of messages it would take words with it."""
@@ -94,14 +98,27 @@ def placeholder(model: str) -> BaseChatModel | None:
     return ChatOpenAI(model=name, api_key="placeholder")  # type: ignore[arg-type]  # a SecretStr is made of it
 
 
-def providers() -> frozenset[str]:
-    """Return the providers of which LangChain builds models by name; empty where it is not installed."""
+def providers() -> Mapping[str, str]:
+    """Return the providers of which LangChain builds models by name, and the package that each needs.
+
+    Empty where LangChain is not installed.
+    """
     if importlib.util.find_spec("langchain") is None:
-        return frozenset()
+        return {}
     from langchain.chat_models import base
 
     # No public list: without it, an unknown provider is only found when its model is built.
-    return frozenset(getattr(base, "_BUILTIN_PROVIDERS", ()))
+    found = getattr(base, "_BUILTIN_PROVIDERS", {})
+    return {name: str(entry[0]).partition(".")[0] for name, entry in found.items()}
+
+
+def lacking(provider: str, package: str | None) -> str | None:
+    """Return the line that installs what builds a provider's models; None where it is there, or unknown."""
+    if provider != "openai" and importlib.util.find_spec("langchain") is None:
+        return _INSTALL_LANGCHAIN
+    if package is None or importlib.util.find_spec(package) is not None:
+        return None
+    return f"pip install {package.replace('_', '-')}"
 
 
 def setting_names() -> frozenset[str]:
@@ -195,7 +212,7 @@ def _parted(settings: Mapping[str, Any]) -> tuple[Private, dict[str, Any]]:
 
 def _other(model: str, wanted: dict[str, Any], veiled: Mapping[str, Any]) -> BaseChatModel:
     if importlib.util.find_spec("langchain") is None:
-        raise ImportError(f"{model} needs the langchain package: pip install 'langroute[agents]'")
+        raise ImportError(f"{model} needs the langchain package: {_INSTALL_LANGCHAIN}")
     from langchain.chat_models import init_chat_model
 
     settings = unveiled(veiled)

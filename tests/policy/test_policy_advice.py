@@ -1,5 +1,6 @@
 """What works but surprises is told by `langroute check`, and what does not surprise is not."""
 
+import sys
 from datetime import date
 
 import pytest
@@ -187,9 +188,28 @@ def test_a_classifier_that_some_steps_boundary_forbids_is_told():
 def test_a_provider_that_langchain_does_not_know_is_told():
     pytest.importorskip("langchain")
 
-    found = told(tiers={"small": "antropic:a", "large": "google-genai:b"})
+    found = told(tiers={"small": "antropic:a", "large": "azure-openai:b"})
 
     assert found == {"tiers.small.models[0].model": "LangChain knows no provider `antropic`"}
+
+
+def test_a_provider_whose_package_is_not_installed_is_told_with_the_line_that_installs_it():
+    pytest.importorskip("langchain")
+    tiers = {"small": "openai:a", "large": "google-anthropic-vertex:b"}
+
+    [warning] = warnings(Policy(tiers=tiers, default=BOTH))
+
+    assert warning.path == "tiers.large.models[0].model"
+    assert "a package that its provider needs is not installed" in warning.message
+    assert warning.remedy == "Run `pip install langchain-google-vertexai`."
+
+
+def test_a_provider_that_needs_langchain_is_told_where_that_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "langchain", None)  # as `importlib` sees what is not there
+
+    [warning] = warnings(Policy(tiers={"small": "openai:a", "large": "anthropic:b"}, default=BOTH))
+
+    assert warning.remedy == "Run `pip install 'langroute[agents]'`."
 
 
 def test_a_setting_that_no_openai_model_has_is_told():
