@@ -210,6 +210,7 @@ def test_bench_without_two_tiers_or_a_gap_is_bad_input(run: Any) -> None:
     for made, said in (
         (rows(3)[::2], "has one tier"),
         ([{**row, "score": 1} for row in rows(3)], "no better"),
+        ([{**row, "cost_usd": None} for row in rows(3)], "no cost of small, large is known: write"),
     ):
         Path("x.jsonl").write_text("\n".join(json.dumps(row) for row in made))
         ran = run("bench", "x.jsonl")

@@ -134,7 +134,8 @@ def tiers_by_cost(outcomes: Iterable[Outcome]) -> list[str]:
         costs[outcome.tier] += [] if outcome.cost_usd is None else [outcome.cost_usd]
     unknown = [tier for tier, found in costs.items() if not found]
     if unknown:
-        raise ValueError(f"no cost of {', '.join(unknown)} is known: name the tiers, cheapest first")
+        remedy = "write `cost_usd`, or for `train` name the tiers, cheapest first"
+        raise ValueError(f"no cost of {', '.join(unknown)} is known: {remedy}")
     return sorted(costs, key=lambda tier: sum(costs[tier]) / len(costs[tier]))
 
 
