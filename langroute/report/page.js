@@ -109,7 +109,7 @@ window.langroute = (() => {
       (data.ledger ? ` \u00b7 ${data.ledger}` : ""));
     const keys = [
       ["Spent", usd(totals.cost_usd), totals.unknown ? `${count(totals.unknown)} decisions of unknown cost` : "everything on the bill"],
-      [`Saved ${/^[a-z]/.test(payoff.per) ? "a" : "in"} ${payoff.per}`, usual ? usd(usual.value) : "unknown",
+      [`Saved ${/^[a-z]/.test(payoff.per) ? "a" : "per"} ${payoff.per}`, usual ? usd(usual.value) : "unknown",
         !usual ? "no known price" : known(usual.low) ? `${usd(usual.low)} to ${usd(usual.high)}${sure ? ", lately" : ""}` : "too few threads for an interval"],
       ["Escalated", percent(totals.escalated.rate), interval(totals.escalated)],
       ["Calls that failed", percent(totals.failed_calls.rate), interval(totals.failed_calls)],

@@ -215,7 +215,7 @@ def _named(length_s: float) -> str:
 
 
 def _in_units(groups: Groups, length_s: float, unit_s: float) -> Estimate | None:
-    """Return what was saved in each unit of time at the traffic there was; without one, in 1,000 requests."""
+    """Return what was saved in each unit of time at the traffic there was; or per 1,000 requests."""
     mean = groups.per_request_usd()
     requests = groups.requests * unit_s / length_s if unit_s else _MANY
     return None if mean is None else mean.times(requests)

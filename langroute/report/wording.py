@@ -155,7 +155,7 @@ def saved(amount_usd: float) -> str:
 
 
 def _each(found: Payoff) -> str:
-    return f"a {found.per}" if found.per in ("week", "day") else f"in {found.per}"
+    return f"a {found.per}" if found.per in ("week", "day") else f"per {found.per}"
 
 
 def _from_to(found: Estimate) -> str:

@@ -124,6 +124,12 @@ def test_no_label_of_the_flow_lies_over_another_and_nothing_is_cut_off(browser, 
         assert page.quiet()
 
 
+def test_key_figure_of_a_ledger_too_young_for_days_is_told_per_requests(browser, tmp_path):
+    with opened(browser, written(tmp_path / "report.html", *SHAPES["one second"])) as page:
+        names = page.page.evaluate("[...document.querySelectorAll('dt')].map((name) => name.textContent)")
+    assert "Saved per 1,000 requests" in names
+
+
 def test_joiners_stay_in_pictures_and_scripts_that_need_them_and_show_elsewhere(browser, tmp_path):
     path = written(tmp_path / "report.html", 20, named)
     with opened(browser, path) as page:

@@ -207,7 +207,7 @@ def test_many_requests_of_few_threads_say_nothing_yet(told):
 def test_a_young_ledger_counts_by_requests_and_not_by_days_it_has_not_seen(told):
     data = told([0.5] * 200, every_s=60)
     assert data.payoff.per == "1,000 requests"
-    assert "in 1,000 requests (95 % interval" in data.lately
+    assert "per 1,000 requests (95 % interval" in data.lately
     assert data.payoff.recent_usd.value == pytest.approx(1_000 * data.top.cost_usd / 200)
 
 
