@@ -84,8 +84,8 @@ class Bill:
     """Decisions in which neither the cost nor the top tier's is unknown: those a saving can be told of."""
     compared_usd: float = 0.0
     """USD that those cost."""
-    top_usd: float = 0.0
-    """Estimated USD of those with the top tier everywhere; see `ASSUMPTION`."""
+    top_usd: float | None = None
+    """Estimated USD of those with the top tier everywhere, None of none; see `ASSUMPTION`."""
 
     @property
     def cost_usd(self) -> float | None:
@@ -95,7 +95,7 @@ class Bill:
     @property
     def saved_usd(self) -> float | None:
         """USD that the top tier everywhere would have cost more, of the decisions compared; None of none."""
-        return self.top_usd - self.compared_usd if self.compared else None
+        return None if self.top_usd is None else self.top_usd - self.compared_usd
 
 
 def bills(store: Store, by: str | None, wanted: Filter) -> list[Bill]:
@@ -114,7 +114,8 @@ def bills(store: Store, by: str | None, wanted: Filter) -> list[Bill]:
             for row in connection.execute(asked).mappings():
                 found.setdefault(row["of"], {}).update(row)
         for of, tier, usd in connection.execute(_tiers(store, some)):
-            found[of].setdefault("baselines", {})[tier] = float(usd or 0.0)
+            if usd is not None:
+                found[of].setdefault("baselines", {})[tier] = float(usd)
     has_ids = by in _IDS or (by or "").startswith(_KEY)
     return _dearest_first(_bill(line, told(of) if has_ids else of) for of, line in found.items())
 
@@ -149,7 +150,7 @@ def _by_endpoint(store: Store, wanted: Filter) -> dict[str, dict[str, Any]]:
 
 def _paid_bill(line: Mapping[str, Any]) -> Bill:
     """Return the bill of an endpoint: nothing on it can be compared with another tier."""
-    return replace(_bill(line, line["of"]), compared=0, compared_usd=0.0)
+    return replace(_bill(line, line["of"]), compared=0, compared_usd=0.0, top_usd=None)
 
 
 def _judged(store: Store, some: Subquery) -> Select[Any]:
@@ -328,6 +329,7 @@ def _bill(line: Mapping[str, Any], of: str | None) -> Bill:
         return int(line.get(name) or 0)
 
     known_usd = usd("calls_usd") + usd("checks_usd") + usd("classifiers_usd") + usd("shadows_usd")
+    compared = count("decisions") - count("holes")
     return Bill(
         of,
         count("decisions"),
@@ -343,7 +345,7 @@ def _bill(line: Mapping[str, Any], of: str | None) -> Bill:
         count("input_tokens"),
         count("output_tokens"),
         line.get("baselines", {}),
-        count("decisions") - count("holes"),
+        compared,
         known_usd - usd("holes_usd") - usd("holes_spend_usd") - usd("holes_shadows_usd"),
-        usd("all_top_usd") - usd("holes_top_usd"),
+        usd("all_top_usd") - usd("holes_top_usd") if compared else None,
     )

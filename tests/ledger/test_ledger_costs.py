@@ -66,6 +66,19 @@ def test_unknown_cost_is_counted_and_no_saving_is_told_of_it(ledger: Ledger) -> 
     assert bill.saved_usd == pytest.approx(8_400e-6 - 840e-6)
 
 
+def test_a_bill_without_a_decision_to_compare_has_no_sum_of_the_top_tier(ledger: Ledger) -> None:
+    routed(ledger).invoke("Hi", model="another")  # whose price nobody knows
+    [bill] = ledger.costs("step")
+    assert (bill.cost_usd, bill.compared, bill.top_usd, bill.saved_usd) == (None, 0, None, None)
+
+
+def test_a_tier_of_which_no_price_is_known_is_in_no_bill(ledger: Ledger) -> None:
+    none = {"models": [ScriptedChatModel(name="none", reply="Hi")]}
+    RoutedChatModel(policy(tiers={**policy()["tiers"], "none": none}), ledger=ledger).invoke("Hi")
+    [bill] = ledger.costs()
+    assert set(bill.baselines) == {"small", "large"}
+
+
 def test_nothing_is_saved_on_a_step_that_gave_no_reply(ledger: Ledger) -> None:
     with pytest.raises(ExceptionGroup):
         routed(ledger, small=BAD, large=BAD, step={"on_exhausted": "raise"}).invoke("Hi")
