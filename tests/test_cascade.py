@@ -750,3 +750,11 @@ def test_nothing_starts_when_the_deadline_is_over_and_no_call_may_outlast_it(sto
     for index, call in enumerate(calls):
         left = left_s(plan, attempts[:index])
         assert left is None or (left > 0 and time_limit(plan, attempts[:index], call, None) <= left)
+
+
+def test_a_function_that_has_no_answer_declines_and_a_model_that_is_rejected_does_not():
+    unanswered = Verdict("answered", accepted=False, reason="it has no answer")
+    refused = Verdict("no_refusal", accepted=False, reason="it refuses")
+    assert Attempt("rule", "function:rule", "start", "rejected", (unanswered,)).declined
+    assert not Attempt("rule", "function:rule", "start", "rejected", (refused,)).declined
+    assert not Attempt("small", "small", "start", "rejected", (unanswered,)).declined
