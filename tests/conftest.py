@@ -2,8 +2,9 @@
 
 from databases import database_url
 from hypothesis import HealthCheck, settings
+from late_calls import all_calls_end, let_go
 
-__all__ = ["database_url"]
+__all__ = ["all_calls_end", "database_url", "let_go"]
 
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")

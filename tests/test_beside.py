@@ -31,18 +31,6 @@ LONG = "The log says that the cable was laid in 1866. " * 10
 AWAITED = ("ainvoke", "astream", "av3")
 
 
-@pytest.fixture
-def let_go() -> Iterator[threading.Event]:
-    """Hold late calls until the test is over, and wait for the last of them to end."""
-    event = threading.Event()
-    yield event
-    event.set()
-    for thread in threading.enumerate():
-        if thread.name == "langroute-call":
-            thread.join(60)
-    assert not ABANDONED.running
-
-
 async def until(came: Callable[[], Any]) -> None:
     """Wait for what another thread does."""
     async with asyncio.timeout(LATE_S / 2):

@@ -1,7 +1,6 @@
 """A reply that breaks off after part of it was shown: gone on with by the next endpoint, or a typed error."""
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ from routed_models import STREAMS, pieces, routed, shown
 from langroute import RoutedChatModel
 from langroute.errors import PartialStream
 from langroute.testing import Answer, Fault, LoopbackProvider, capture_decisions
-from langroute.timing import ABANDONED
 
 TEXT = (
     "The log of the Great Eastern says that the cable was laid in 1866, two years after the first try. "
@@ -75,18 +73,9 @@ async def test_next_endpoint_goes_on_where_the_reply_broke_off(reply: Any, fault
     assert TEXT.startswith(asked[1]["content"])
 
 
-@pytest.fixture
-def _all_calls_end() -> Iterator[None]:
-    yield
-    for thread in threading.enumerate():
-        if thread.name == "langroute-call":
-            thread.join(60)
-    assert not ABANDONED.running
-
-
 @each_stream
 @pytest.mark.parametrize("how", ["built", "given"])
-@pytest.mark.usefixtures("_all_calls_end")
+@pytest.mark.usefixtures("all_calls_end")
 async def test_reply_that_stands_still_is_gone_on_with(
     how: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

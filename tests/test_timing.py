@@ -61,18 +61,6 @@ class Hanging(ScriptedChatModel):
             yield chunk
 
 
-@pytest.fixture
-def let_go() -> Iterator[threading.Event]:
-    """Hold late calls until the test is over, and wait for the last of them to end."""
-    event = threading.Event()
-    yield event
-    event.set()
-    for thread in threading.enumerate():
-        if thread.name == "langroute-call":
-            thread.join(60)
-    assert not ABANDONED.running
-
-
 def limited(**models: Any) -> RoutedChatModel:
     """Return a routed model whose one tier has these endpoints, those that hang with a short limit."""
     chain = [

@@ -14,7 +14,6 @@ from routed_models import GOOD, STREAMS, shown
 from langroute import RoutedChatModel, wire
 from langroute.errors import OversizeReply
 from langroute.testing import LoopbackProvider, capture_decisions
-from langroute.timing import ABANDONED
 from langroute.wire import Line
 
 MODES = ["invoke", "ainvoke", *STREAMS]
@@ -108,13 +107,8 @@ def routed(bad: str, good: str, limit_s: float | None) -> RoutedChatModel:
 
 
 @pytest.fixture(autouse=True)
-def _key(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _key(monkeypatch: pytest.MonkeyPatch, all_calls_end: None) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "a key for loopback")
-    yield
-    for thread in threading.enumerate():
-        if thread.name == "langroute-call":
-            thread.join(60)
-    assert not ABANDONED.running
 
 
 ENDLESS = {
