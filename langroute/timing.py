@@ -23,7 +23,6 @@ from langroute.leaving import ends_with_the_process
 
 __all__ = [
     "ABANDONED",
-    "GRACE_S",
     "IDLE_S",
     "NO_LIMITS",
     "Limits",
@@ -32,7 +31,6 @@ __all__ = [
     "aitems",
     "awhole",
     "cancellations",
-    "forget",
     "items",
     "nothing",
     "whole",
@@ -46,7 +44,7 @@ IDLE_S = 60.0
 MOST_ABANDONED = 20
 """Late calls on one endpoint that may still be running, unheard; beyond them it is not called."""
 
-GRACE_S = 0.02
+_GRACE_S = 0.02
 """Seconds in which a task that was cancelled may end by itself, before it is left behind."""
 
 
@@ -359,18 +357,13 @@ async def _leave(task: "asyncio.Task[Any]", endpoint: str) -> None:
     """Cancel a task that nobody waits for any more; one that goes on all the same is counted."""
     task.cancel()
     try:
-        await asyncio.wait({task}, timeout=GRACE_S)
+        await asyncio.wait({task}, timeout=_GRACE_S)
     finally:
         if not task.done():
-            forget(task, endpoint)
-
-
-def forget(task: "asyncio.Task[Any]", endpoint: str) -> None:
-    """Leave a task behind that nobody waits for any more, counted until it ends."""
-    ABANDONED.left(endpoint)
-    ABANDONED.tasks.add(task)
-    task.add_done_callback(ABANDONED.tasks.discard)
-    task.add_done_callback(partial(_ended, endpoint))
+            ABANDONED.left(endpoint)
+            ABANDONED.tasks.add(task)
+            task.add_done_callback(ABANDONED.tasks.discard)
+            task.add_done_callback(partial(_ended, endpoint))
 
 
 def _ended(endpoint: str, task: "asyncio.Task[Any]") -> None:  # noqa: ARG001 - the host gives it
