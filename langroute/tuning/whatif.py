@@ -25,6 +25,8 @@ _PART = 500
 """Requests that one task replays."""
 _PARTS_AT_ONCE = 32
 """Tasks between two words of progress."""
+_REPAIR, _CHECKS = " (repair)", " (checks)"
+"""What of a tier the log never tried; exploring, which tries other tiers, would not show it either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class WhatIf:
         """What was found, in one line."""
         if self.untried:
             tiers = ", ".join(self.untried)
-            explored = not any(name.endswith(")") for name in self.untried)
+            explored = not any(name.endswith((_REPAIR, _CHECKS)) for name in self.untried)
             way = "Log with `explore: 0.02`" if explored else "Try it on a share of your threads: `canary`"
             return f"unknown: the log never tried what the policy would, on {tiers}. {way}"
         told = []
@@ -228,9 +230,9 @@ class _Outcomes:
             if value is None and agrees:
                 tier, means = run.missing or run.attempts[-1].tier, repairs if run.repairs else tiers
                 if run.unjudged and tier not in passed:
-                    lacking.add(f"{tier} (checks)")
+                    lacking.add(tier + _CHECKS)
                 elif tier not in means:
-                    lacking.add(f"{tier} (repair)" if run.repairs else tier)
+                    lacking.add(tier + _REPAIR if run.repairs else tier)
                 before = (kind.of_run(run) or 0.0) if kind.adds_up and run.missing else 0.0
                 value = before + means.get(tier, 0.0)
             values.append(0.0 if value is None else value)
